@@ -1,0 +1,30 @@
+# Helpers that give every target of ours the same warnings, sanitizers and include root.
+
+add_library(krserve_flags INTERFACE)
+target_compile_options(krserve_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi>)
+target_include_directories(krserve_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+if(KRSERVE_SANITIZE)
+  target_compile_options(krserve_flags INTERFACE
+    -fsanitize=${KRSERVE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(krserve_flags INTERFACE -fsanitize=${KRSERVE_SANITIZE})
+endif()
+
+# kr_add_library(NAME name SOURCES a.cpp ... LIBS public dependencies ...)
+function(kr_add_library)
+  cmake_parse_arguments(ARG "" "NAME" "SOURCES;LIBS" ${ARGN})
+  add_library(${ARG_NAME} STATIC ${ARG_SOURCES})
+  target_link_libraries(${ARG_NAME} PUBLIC krserve_flags ${ARG_LIBS})
+endfunction()
+
+# kr_add_test(NAME name SOURCES a.cpp ... LIBS ... [LABELS ...]): one GoogleTest program, one ctest entry.
+function(kr_add_test)
+  cmake_parse_arguments(ARG "" "NAME" "SOURCES;LIBS;LABELS" ${ARGN})
+  add_executable(${ARG_NAME} ${ARG_SOURCES})
+  target_include_directories(${ARG_NAME} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_compile_definitions(${ARG_NAME} PRIVATE KR_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  target_link_libraries(${ARG_NAME} PRIVATE ${ARG_LIBS} GTest::gmock GTest::gtest_main)
+  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME})
+  set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT 600 LABELS "${ARG_LABELS}")
+endfunction()

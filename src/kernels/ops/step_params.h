@@ -1,0 +1,73 @@
+// StepParams: everything that changes from step to step, in one device buffer filled by the blit
+// queue. Kernel arguments stay constant, so a recorded step can be replayed.
+//
+// Buffer layout: StepHeader | StepRow[row_capacity] | SampleRow[sample_capacity] | uint32 pages[].
+#pragma once
+
+#include <cstdint>
+
+namespace krserve::ops {
+
+// Token value of a row that continues its slot: the kernel reads last_token[slot], which the
+// previous step wrote on the device.
+inline constexpr int32_t kTokenFromSlot = -1;
+
+struct StepHeader {
+  uint32_t num_rows;     // token rows in this step, <= row_capacity
+  uint32_t num_samples;  // rows that are sampled, <= sample_capacity
+  uint32_t num_pages;    // entries of the page list
+  uint32_t reserved;
+};
+
+// One token of one sequence. Rows of a sequence are consecutive and in order of position.
+struct StepRow {
+  int32_t token;         // token id or kTokenFromSlot
+  uint32_t position;     // 0-based position in the sequence; attends to positions 0..position
+  uint32_t slot;         // sequence slot: index into last_token and token_counts
+  uint32_t pages_begin;  // index of the sequence's first page in the page list
+};
+
+enum SampleFlags : uint32_t {
+  kSampleGreedy = 1u << 0,     // argmax after penalties; temperature, k, p and seed are ignored
+  kSamplePenalties = 1u << 1,  // token_counts of the slot is valid and used
+};
+
+// One row to sample. Order of operations: repetition penalty (prompt and output tokens), presence
+// and frequency penalties (output tokens), temperature, min-p, top-k, top-p, draw.
+struct SampleRow {
+  uint32_t row;                // index into the step's rows
+  uint32_t slot;
+  uint32_t flags;              // SampleFlags
+  uint32_t counter;            // tokens this sequence has drawn before; with seed, the random key
+  uint64_t seed;
+  float temperature;           // > 0 unless greedy
+  uint32_t top_k;              // 0 = off
+  float top_p;                 // (0, 1]; 1 = off
+  float min_p;                 // [0, 1); 0 = off
+  float repetition_penalty;    // 1 = off
+  float presence_penalty;      // 0 = off
+  float frequency_penalty;     // 0 = off
+  uint32_t reserved;
+};
+
+static_assert(sizeof(StepHeader) == 16 && sizeof(StepRow) == 16 && sizeof(SampleRow) == 56);
+
+// Byte offsets of the arrays behind the header, fixed by the capacities of a recording.
+struct StepLayout {
+  uint32_t rows_offset;
+  uint32_t samples_offset;
+  uint32_t pages_offset;
+};
+
+constexpr StepLayout step_layout(uint32_t row_capacity, uint32_t sample_capacity) {
+  const uint32_t rows = sizeof(StepHeader);
+  const uint32_t samples = rows + row_capacity * static_cast<uint32_t>(sizeof(StepRow));
+  const uint32_t pages = samples + sample_capacity * static_cast<uint32_t>(sizeof(SampleRow));
+  return {rows, samples, pages};
+}
+
+// token_counts[slot][vocab]: bit 15 = the token is in the prompt, low 15 bits = times it was output
+// (saturating).
+inline constexpr uint16_t kCountPromptBit = 0x8000;
+
+}  // namespace krserve::ops
