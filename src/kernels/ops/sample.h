@@ -5,11 +5,10 @@
 
 namespace krserve::ops {
 
-// count_tokens runs before the forward pass and keeps token_counts of slots whose sequence uses
-// penalties. A row with position 0 clears its slot first. A row with an explicit token >= 0 sets
-// kCountPromptBit of it (a row with kTokenFromSlot was already counted when it was sampled).
-// Which slots are counted is told by slot_flags.
-// Buffers: 0 step params, 1 token_counts u16 [slots, vocab], 2 slot_flags u32 [slots] (1 = count).
+// count_tokens runs before the forward pass and does what each row's RowFlags say: clear the slot's
+// counts first, then set kCountPromptBit of the row's token or add one to its output count. Rows
+// without flags are skipped.
+// Buffers: 0 step params, 1 token_counts u16 [slots, vocab].
 struct CountTokensArgs {
   StepLayout layout;
   uint32_t vocab;

@@ -19,12 +19,20 @@ struct StepHeader {
   uint32_t reserved;
 };
 
+// How count_tokens treats a row. Set only for sequences that use penalties.
+enum RowFlags : uint32_t {
+  kRowClearCounts = 1u << 0,  // zero the slot's token_counts before counting this row
+  kRowCountPrompt = 1u << 1,  // the row's explicit token is part of the prompt
+  kRowCountOutput = 1u << 2,  // the row's explicit token was output earlier (recomputed sequence)
+};
+
 // One token of one sequence. Rows of a sequence are consecutive and in order of position.
 struct StepRow {
   int32_t token;         // token id or kTokenFromSlot
   uint32_t position;     // 0-based position in the sequence; attends to positions 0..position
   uint32_t slot;         // sequence slot: index into last_token and token_counts
   uint32_t pages_begin;  // index of the sequence's first page in the page list
+  uint32_t flags;        // RowFlags
 };
 
 enum SampleFlags : uint32_t {
@@ -39,7 +47,8 @@ struct SampleRow {
   uint32_t slot;
   uint32_t flags;              // SampleFlags
   uint32_t counter;            // tokens this sequence has drawn before; with seed, the random key
-  uint64_t seed;
+  uint32_t seed_low;
+  uint32_t seed_high;
   float temperature;           // > 0 unless greedy
   uint32_t top_k;              // 0 = off
   float top_p;                 // (0, 1]; 1 = off
@@ -47,10 +56,9 @@ struct SampleRow {
   float repetition_penalty;    // 1 = off
   float presence_penalty;      // 0 = off
   float frequency_penalty;     // 0 = off
-  uint32_t reserved;
 };
 
-static_assert(sizeof(StepHeader) == 16 && sizeof(StepRow) == 16 && sizeof(SampleRow) == 56);
+static_assert(sizeof(StepHeader) == 16 && sizeof(StepRow) == 20 && sizeof(SampleRow) == 52);
 
 // Byte offsets of the arrays behind the header, fixed by the capacities of a recording.
 struct StepLayout {
