@@ -1,0 +1,138 @@
+#include "device/cpu/command_list.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/units.h"
+
+namespace krserve {
+namespace {
+
+constexpr uint64_t kCopyBlock = 256 * kKiB;
+
+}  // namespace
+
+CpuCommand& CpuCommandBuffer::append(CpuCommand::Kind kind) {
+  if (state() != CommandBufferState::kEncoding) {
+    throw_error<DeviceError>("command_buffer.encode", "'{}' was committed already; begin a new one",
+                             label_);
+  }
+  CpuCommand& command = commands_.emplace_back();
+  command.kind = kind;
+  return command;
+}
+
+void CpuCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_bytes,
+                                std::span<const BufferView> buffers) {
+  if (op >= ops::Op::kOpCount || args_bytes > ops::kMaxArgsBytes ||
+      buffers.size() > ops::kMaxBuffers) {
+    throw_error<DeviceError>("command_buffer.dispatch",
+                             "{}: {} bytes of arguments (most {}), {} buffers (most {})",
+                             ops::op_name(op), args_bytes, ops::kMaxArgsBytes, buffers.size(),
+                             ops::kMaxBuffers);
+  }
+  CpuCommand& command = append(CpuCommand::Kind::kDispatch);
+  command.op = op;
+  std::memcpy(command.args, args, args_bytes);
+  for (size_t i = 0; i < buffers.size(); ++i) command.buffers[i] = buffers[i].contents();
+}
+
+void CpuCommandBuffer::copy(const BufferView& dst, const BufferView& src) {
+  CpuCommand& command = append(CpuCommand::Kind::kCopy);
+  command.dst = dst.contents();
+  command.src = src.contents();
+  command.bytes = std::min(dst.bytes, src.bytes);
+}
+
+void CpuCommandBuffer::fill(const BufferView& dst, uint8_t value) {
+  CpuCommand& command = append(CpuCommand::Kind::kFill);
+  command.dst = dst.contents();
+  command.bytes = dst.bytes;
+  command.fill_value = value;
+}
+
+void CpuCommandBuffer::barrier() { append(CpuCommand::Kind::kBarrier); }
+
+void CpuCommandBuffer::mark_committed() {
+  CommandBufferState expected = CommandBufferState::kEncoding;
+  if (state_.compare_exchange_strong(expected, CommandBufferState::kCommitted)) return;
+  if (use_ == CommandBufferUse::kRecorded) {
+    expected = CommandBufferState::kCompleted;
+    if (state_.compare_exchange_strong(expected, CommandBufferState::kCommitted)) return;
+  }
+  throw_error<DeviceError>(
+      "queue.commit", "'{}' {}", label_,
+      expected == CommandBufferState::kCommitted  ? "is still in flight; wait for its last execution"
+      : expected == CommandBufferState::kFailed   ? "failed before; encode it afresh"
+                                                  : "was committed already and is for one use");
+}
+
+void CpuCommandBuffer::mark_ended(bool completed, Timestamps timestamps) {
+  timestamps_ = timestamps;
+  state_.store(completed ? CommandBufferState::kCompleted : CommandBufferState::kFailed,
+               std::memory_order_release);
+}
+
+TaskCounter* CpuCommandBuffer::reset_counters() {
+  if (!counters_) {
+    counters_ = std::make_unique<TaskCounter[]>(commands_.size());
+  } else {
+    for (size_t i = 0; i < commands_.size(); ++i) {
+      counters_[i].next.store(0, std::memory_order_relaxed);
+    }
+  }
+  return counters_.get();
+}
+
+std::string CpuCommandBuffer::describe() const {
+  std::string kernels;
+  ops::Op last = ops::Op::kOpCount;
+  uint32_t named = 0;
+  for (const CpuCommand& command : commands_) {
+    if (command.kind != CpuCommand::Kind::kDispatch || command.op == last || named >= 8) continue;
+    last = command.op;
+    kernels += (named++ ? ", " : "") + std::string(ops::op_name(command.op));
+  }
+  return fmt::format("'{}' ({} commands: {})", label_, commands_.size(), kernels);
+}
+
+uint32_t task_count(const CpuCommand& command, const kernels::CpuKernelTable& table) {
+  switch (command.kind) {
+    case CpuCommand::Kind::kBarrier: return 0;
+    case CpuCommand::Kind::kDispatch: {
+      const auto& kernel = table.kernels[static_cast<uint32_t>(command.op)];
+      return kernel.task_count({command.args, command.buffers});
+    }
+    case CpuCommand::Kind::kCopy:
+    case CpuCommand::Kind::kFill:
+      return static_cast<uint32_t>(ceil_div(command.bytes, kCopyBlock));
+  }
+  return 0;
+}
+
+void run_tasks(const CpuCommand& command, const kernels::CpuKernelTable& table, uint32_t begin,
+               uint32_t end, kernels::Scratch& scratch) {
+  if (command.kind == CpuCommand::Kind::kDispatch) {
+    const auto& kernel = table.kernels[static_cast<uint32_t>(command.op)];
+    kernel.run({command.args, command.buffers}, begin, end, scratch);
+    return;
+  }
+  const uint64_t from = begin * kCopyBlock;
+  const uint64_t bytes = std::min(command.bytes, end * kCopyBlock) - from;
+  if (command.kind == CpuCommand::Kind::kCopy) {
+    std::memcpy(command.dst + from, command.src + from, bytes);
+  } else {
+    std::memset(command.dst + from, command.fill_value, bytes);
+  }
+}
+
+void run_inline(const CpuCommandBuffer& commands, const kernels::CpuKernelTable& table,
+                kernels::Scratch& scratch) {
+  for (const CpuCommand& command : commands.commands()) {
+    const uint32_t tasks = task_count(command, table);
+    if (tasks > 0) run_tasks(command, table, 0, tasks, scratch);
+  }
+}
+
+}  // namespace krserve

@@ -1,0 +1,105 @@
+#include "device/cpu/cpu_device.h"
+
+#include <fstream>
+#include <thread>
+
+#include "base/error.h"
+#include "base/units.h"
+#include "device/cpu/cpu_memory.h"
+#include "device/cpu/cpu_queue.h"
+#include "device/cpu/cpu_timeline.h"
+#include "device/cpu/worker_team.h"
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace krserve {
+namespace {
+
+// Cores this process may run on, which a container or taskset may have made fewer than there are.
+uint32_t usable_cores() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return static_cast<uint32_t>(CPU_COUNT(&set));
+#endif
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+std::string processor_name() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);) {
+    const size_t colon = line.find(':');
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "CPU";
+}
+
+class CpuDevice final : public Device {
+ public:
+  CpuDevice(uint32_t workers, uint32_t spin_us, kernels::SimdLevel level)
+      : spin_us_(spin_us),
+        table_(kernels::cpu_kernel_table(level)),
+        team_(std::make_shared<WorkerTeam>(workers, spin_us, table_)),
+        counter_(std::make_shared<CpuMemoryCounter>()) {
+    info_.backend = "cpu";
+    info_.name = fmt::format("{} ({} workers, {})", processor_name(), workers,
+                             kernels::to_string(level));
+    info_.memory_bytes = host_memory_bytes();
+    info_.unified_memory = true;
+    info_.alignment_bytes = 64;
+    info_.dynamic_rows = true;
+  }
+
+  const DeviceInfo& info() const override { return info_; }
+
+  std::unique_ptr<Heap> new_heap(uint64_t bytes, Storage storage) override {
+    return std::make_unique<CpuHeap>(bytes, storage, counter_);
+  }
+
+  std::unique_ptr<Buffer> new_buffer(uint64_t bytes, Storage storage) override {
+    return std::make_unique<CpuBuffer>(bytes, storage, counter_);
+  }
+
+  std::unique_ptr<Buffer> wrap_host_memory(const void* data, uint64_t bytes) override {
+    return std::make_unique<CpuWrappedBuffer>(data, bytes);
+  }
+
+  std::shared_ptr<Queue> new_queue(QueueKind kind) override {
+    if (kind == QueueKind::kCompute) {
+      return std::make_shared<CpuQueue>(
+          kind, spin_us_, [team = team_](CpuCommandBuffer& commands) { team->run(commands); });
+    }
+    auto scratch = std::make_shared<kernels::Scratch>();
+    return std::make_shared<CpuQueue>(
+        kind, 0, [&table = table_, scratch](CpuCommandBuffer& commands) {
+          run_inline(commands, table, *scratch);
+        });
+  }
+
+  std::shared_ptr<Timeline> new_timeline() override { return std::make_shared<CpuTimeline>(); }
+  DeviceMemory memory() const override { return counter_->snapshot(); }
+  uint64_t clock_ns() const override { return now_ns(); }
+
+ private:
+  const uint32_t spin_us_;
+  const kernels::CpuKernelTable& table_;
+  std::shared_ptr<WorkerTeam> team_;
+  std::shared_ptr<CpuMemoryCounter> counter_;
+  DeviceInfo info_;
+};
+
+}  // namespace
+
+std::shared_ptr<Device> make_cpu_device(const CpuDeviceOptions& options) {
+  const uint32_t workers = options.threads ? options.threads : usable_cores();
+  const kernels::SimdLevel level =
+      options.simd_level ? *options.simd_level : kernels::detect_simd_level();
+  if (!kernels::simd_level_supported(level)) {
+    throw_error<DeviceError>("cpu_device.open", "this processor has no {}",
+                             kernels::to_string(level));
+  }
+  return std::make_shared<CpuDevice>(workers, options.spin_us, level);
+}
+
+}  // namespace krserve

@@ -1,0 +1,70 @@
+#include "device/cpu/cpu_memory.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/units.h"
+
+namespace krserve {
+namespace {
+
+constexpr uint64_t kHugePage = 2 * kMiB;
+
+}  // namespace
+
+void CpuMemoryCounter::add(uint64_t bytes) noexcept {
+  allocations_.fetch_add(1, std::memory_order_relaxed);
+  const uint64_t live = live_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  uint64_t peak = peak_bytes_.load(std::memory_order_relaxed);
+  while (live > peak &&
+         !peak_bytes_.compare_exchange_weak(peak, live, std::memory_order_relaxed)) {
+  }
+}
+
+void CpuMemoryCounter::remove(uint64_t bytes) noexcept {
+  live_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+}
+
+DeviceMemory CpuMemoryCounter::snapshot() const {
+  return {allocations_.load(std::memory_order_relaxed), live_bytes_.load(std::memory_order_relaxed),
+          peak_bytes_.load(std::memory_order_relaxed)};
+}
+
+CpuBuffer::CpuBuffer(uint64_t bytes, Storage storage, std::shared_ptr<CpuMemoryCounter> counter)
+    : bytes_(bytes), storage_(storage), counter_(std::move(counter)) {
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  if (bytes == 0 || bytes > UINT64_MAX - page) {
+    throw_error<OutOfMemoryError>("cpu_device.allocate", "a buffer of {} bytes was asked for", bytes);
+  }
+  mapped_bytes_ = align_up(bytes, page);
+  void* address = mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (address == MAP_FAILED) {
+    throw_error<OutOfMemoryError>("cpu_device.allocate",
+                                  "{} refused by the system ({} held); lower the pool's heaps or the "
+                                  "KV cache",
+                                  format_bytes(bytes),
+                                  format_bytes(counter_->snapshot().live_bytes));
+  }
+  data_ = static_cast<std::byte*>(address);
+#ifdef MADV_HUGEPAGE
+  if (bytes >= kHugePage) madvise(data_, mapped_bytes_, MADV_HUGEPAGE);
+#endif
+  counter_->add(bytes_);
+}
+
+CpuBuffer::~CpuBuffer() {
+  munmap(data_, mapped_bytes_);
+  counter_->remove(bytes_);
+}
+
+uint64_t host_memory_bytes() {
+  const long pages = sysconf(_SC_PHYS_PAGES);
+  const long page = sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(page) : 0;
+}
+
+}  // namespace krserve

@@ -1,0 +1,70 @@
+// Buffers and heaps of the CPU device, and the count of what was allocated.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "device/buffer.h"
+#include "device/device.h"
+
+namespace krserve {
+
+class CpuMemoryCounter {
+ public:
+  void add(uint64_t bytes) noexcept;
+  void remove(uint64_t bytes) noexcept;
+  DeviceMemory snapshot() const;
+
+ private:
+  std::atomic<uint64_t> allocations_{0};
+  std::atomic<uint64_t> live_bytes_{0};
+  std::atomic<uint64_t> peak_bytes_{0};
+};
+
+// Anonymous memory, page-aligned, zero on first touch. Large ones ask for huge pages.
+class CpuBuffer final : public Buffer {
+ public:
+  // Throws OutOfMemoryError.
+  CpuBuffer(uint64_t bytes, Storage storage, std::shared_ptr<CpuMemoryCounter> counter);
+  ~CpuBuffer() override;
+
+  std::byte* contents() const override { return data_; }
+  uint64_t size_bytes() const override { return bytes_; }
+  Storage storage() const override { return storage_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  uint64_t bytes_;
+  uint64_t mapped_bytes_ = 0;
+  Storage storage_;
+  std::shared_ptr<CpuMemoryCounter> counter_;
+};
+
+class CpuWrappedBuffer final : public Buffer {
+ public:
+  CpuWrappedBuffer(const void* data, uint64_t bytes)
+      : data_(static_cast<std::byte*>(const_cast<void*>(data))), bytes_(bytes) {}
+
+  std::byte* contents() const override { return data_; }
+  uint64_t size_bytes() const override { return bytes_; }
+  Storage storage() const override { return Storage::kShared; }
+
+ private:
+  std::byte* data_;
+  uint64_t bytes_;
+};
+
+class CpuHeap final : public Heap {
+ public:
+  CpuHeap(uint64_t bytes, Storage storage, std::shared_ptr<CpuMemoryCounter> counter)
+      : buffer_(bytes, storage, std::move(counter)) {}
+  Buffer& buffer() override { return buffer_; }
+
+ private:
+  CpuBuffer buffer_;
+};
+
+// Bytes of physical memory of this machine; 0 if unknown.
+uint64_t host_memory_bytes();
+
+}  // namespace krserve
