@@ -43,6 +43,8 @@ class Device {
   // A buffer over host memory without a copy, read by the device only; null where the device cannot.
   // The memory must outlive it.
   virtual std::unique_ptr<Buffer> wrap_host_memory(const void* data, uint64_t bytes) = 0;
+  // Pageable host memory as source or destination of a copy on a copy queue; kernels cannot bind it.
+  virtual std::unique_ptr<Buffer> new_host_view(void* data, uint64_t bytes) = 0;
   virtual std::shared_ptr<Queue> new_queue(QueueKind kind) = 0;
   virtual std::shared_ptr<Timeline> new_timeline() = 0;
   virtual DeviceMemory memory() const = 0;

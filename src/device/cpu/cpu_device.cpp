@@ -65,6 +65,10 @@ class CpuDevice final : public Device {
     return std::make_unique<CpuWrappedBuffer>(data, bytes);
   }
 
+  std::unique_ptr<Buffer> new_host_view(void* data, uint64_t bytes) override {
+    return std::make_unique<CpuWrappedBuffer>(data, bytes);
+  }
+
   std::shared_ptr<Queue> new_queue(QueueKind kind) override {
     if (kind == QueueKind::kCompute) {
       return std::make_shared<CpuQueue>(

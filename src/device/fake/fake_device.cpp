@@ -50,6 +50,10 @@ std::unique_ptr<Buffer> FakeDevice::wrap_host_memory(const void* data, uint64_t 
   return std::make_unique<CpuWrappedBuffer>(data, bytes);
 }
 
+std::unique_ptr<Buffer> FakeDevice::new_host_view(void* data, uint64_t bytes) {
+  return std::make_unique<CpuWrappedBuffer>(data, bytes);
+}
+
 std::shared_ptr<Queue> FakeDevice::new_queue(QueueKind kind) {
   auto lane = std::make_shared<FakeLane>();
   lane->kind = kind;

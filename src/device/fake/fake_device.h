@@ -45,6 +45,7 @@ class FakeDevice final : public Device {
   std::unique_ptr<Heap> new_heap(uint64_t bytes, Storage storage) override;
   std::unique_ptr<Buffer> new_buffer(uint64_t bytes, Storage storage) override;
   std::unique_ptr<Buffer> wrap_host_memory(const void* data, uint64_t bytes) override;
+  std::unique_ptr<Buffer> new_host_view(void* data, uint64_t bytes) override;
   std::shared_ptr<Queue> new_queue(QueueKind kind) override;
   std::shared_ptr<Timeline> new_timeline() override;
   DeviceMemory memory() const override;

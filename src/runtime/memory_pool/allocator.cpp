@@ -1,0 +1,147 @@
+#include "runtime/memory_pool/allocator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/units.h"
+
+namespace krserve::runtime {
+
+const char* to_string(MemoryTag tag) {
+  constexpr const char* kNames[kMemoryTags] = {"weights", "kv", "activations", "staging", "other"};
+  return kNames[static_cast<uint32_t>(tag)];
+}
+
+void Allocation::reset() noexcept {
+  if (owner_ == nullptr) return;
+  owner_->release(*this);
+  owner_ = nullptr;
+  view_ = {};
+  buffer_.reset();
+}
+
+void Allocation::swap(Allocation& other) noexcept {
+  std::swap(owner_, other.owner_);
+  std::swap(view_, other.view_);
+  std::swap(tag_, other.tag_);
+  std::swap(held_bytes_, other.held_bytes_);
+  std::swap(heap_, other.heap_);
+  std::swap(block_, other.block_);
+  std::swap(buffer_, other.buffer_);
+}
+
+void Allocator::free_after(Allocation allocation, TimelinePoint point) {
+  if (!allocation || point.reached()) return;
+  const std::lock_guard lock(deferred_mutex_);
+  deferred_.push_back({std::move(allocation), std::move(point)});
+}
+
+void Allocator::collect(bool all) {
+  std::vector<Deferred> due;
+  {
+    const std::lock_guard lock(deferred_mutex_);
+    const auto first_due = std::partition(
+        deferred_.begin(), deferred_.end(),
+        [&](const Deferred& entry) { return !all && !entry.point.reached(); });
+    due.assign(std::make_move_iterator(first_due), std::make_move_iterator(deferred_.end()));
+    deferred_.erase(first_due, deferred_.end());
+  }
+  // Given back here, outside the lock.
+}
+
+void MemoryLedger::add(MemoryTag tag, uint64_t bytes) {
+  TagStatistics& entry = tags_[static_cast<uint32_t>(tag)];
+  entry.bytes += bytes;
+  entry.objects += 1;
+  entry.peak_bytes = std::max(entry.peak_bytes, entry.bytes);
+  live_bytes_ += bytes;
+  live_objects_ += 1;
+  peak_bytes_ = std::max(peak_bytes_, live_bytes_);
+}
+
+void MemoryLedger::remove(MemoryTag tag, uint64_t bytes) {
+  TagStatistics& entry = tags_[static_cast<uint32_t>(tag)];
+  entry.bytes -= bytes;
+  entry.objects -= 1;
+  live_bytes_ -= bytes;
+  live_objects_ -= 1;
+}
+
+void MemoryLedger::restart_peaks() {
+  peak_bytes_ = live_bytes_;
+  for (TagStatistics& entry : tags_) entry.peak_bytes = entry.bytes;
+}
+
+void MemoryLedger::write(PoolStatistics& out) const {
+  out.live_bytes = live_bytes_;
+  out.live_objects = live_objects_;
+  out.peak_bytes = peak_bytes_;
+  out.tags = tags_;
+}
+
+std::string MemoryLedger::describe_live() const {
+  std::string text;
+  for (uint32_t i = 0; i < kMemoryTags; ++i) {
+    if (tags_[i].objects == 0) continue;
+    text += fmt::format("{}{}: {} objects, {}", text.empty() ? "" : "; ",
+                        to_string(static_cast<MemoryTag>(i)), tags_[i].objects,
+                        format_bytes(tags_[i].bytes));
+  }
+  return text;
+}
+
+void MemoryLimit::check(const Device& device, uint64_t bytes) const {
+  if (limit_bytes == 0) return;
+  const uint64_t used = device.memory().live_bytes + reserved_bytes;
+  if (used <= limit_bytes && bytes <= limit_bytes - used) return;
+  throw_error<OutOfMemoryError>(
+      "memory_pool.allocate", "{} refused: {} of {} in use; lower engine.kv_cache_mb or raise memory.limit_mb",
+      format_bytes(bytes), format_bytes(used), format_bytes(limit_bytes));
+}
+
+DirectAllocator::DirectAllocator(std::shared_ptr<Device> device, MemoryLimit limit)
+    : device_(std::move(device)), limit_(limit) {}
+
+DirectAllocator::~DirectAllocator() { collect(true); }
+
+Allocation DirectAllocator::allocate(uint64_t bytes, MemoryTag tag) {
+  collect();
+  limit_.check(*device_, bytes);
+  Allocation result;
+  result.buffer_ = device_->new_buffer(bytes, Storage::kShared);
+  result.owner_ = this;
+  result.view_ = {result.buffer_.get(), 0, bytes};
+  result.tag_ = tag;
+  result.held_bytes_ = bytes;
+  const std::lock_guard lock(mutex_);
+  ledger_.add(tag, bytes);
+  ++total_allocations_;
+  largest_bytes_ = std::max(largest_bytes_, bytes);
+  return result;
+}
+
+void DirectAllocator::release(Allocation& allocation) noexcept {
+  const std::lock_guard lock(mutex_);
+  ledger_.remove(allocation.tag_, allocation.held_bytes_);
+}
+
+PoolStatistics DirectAllocator::statistics() const {
+  const std::lock_guard lock(mutex_);
+  PoolStatistics out;
+  out.total_allocations = total_allocations_;
+  out.device_allocations = total_allocations_;
+  out.largest_allocation_mb = static_cast<double>(largest_bytes_) / static_cast<double>(kMiB);
+  ledger_.write(out);
+  return out;
+}
+
+void DirectAllocator::reset_statistics() {
+  const std::lock_guard lock(mutex_);
+  total_allocations_ = 0;
+  largest_bytes_ = 0;
+  ledger_.restart_peaks();
+}
+
+}  // namespace krserve::runtime
