@@ -43,8 +43,9 @@ class Engine {
                                         std::shared_ptr<Device> device = nullptr);
   virtual ~Engine() = default;
 
-  // Queues a request. Throws RequestError (empty prompt, prompt + output longer than the context,
+  // Queues a request. Throws RequestError (empty prompt, prompt as long as the context or longer,
   // token id outside the vocabulary, sampling values) or OverloadError (queue full, draining).
+  // max_tokens beyond the context's end is cut to it.
   virtual RequestId submit(Request request, ChunkSink sink) = 0;
   // The sink gets a last chunk with kCancelled unless it already had its last one. Any thread.
   virtual void cancel(RequestId id) = 0;

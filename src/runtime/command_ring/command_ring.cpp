@@ -42,13 +42,21 @@ uint32_t CommandRing::acquire() {
   return slot;
 }
 
+std::chrono::nanoseconds CommandRing::timeout() const {
+  return config_.timeout_ms > 0
+             ? std::chrono::nanoseconds(std::chrono::milliseconds(config_.timeout_ms))
+             : kNoTimeout;
+}
+
+void CommandRing::note_timeout() {
+  const std::lock_guard lock(mutex_);
+  ++counts_.timeouts;
+}
+
 void CommandRing::wait_for_slot(const TimelinePoint& fence) {
   if (config_.log_wait_events) log().info("Waiting for command buffer completion...");
   const uint64_t start = now_ns();
-  const auto timeout = config_.timeout_ms > 0
-                           ? std::chrono::nanoseconds(std::chrono::milliseconds(config_.timeout_ms))
-                           : kNoTimeout;
-  const WaitResult result = fence.wait(timeout);
+  const WaitResult result = fence.wait(timeout());
   const uint64_t waited = now_ns() - start;
   const std::lock_guard lock(mutex_);
   ++counts_.wait_events;

@@ -48,6 +48,10 @@ class CommandRing {
   // Gives an acquired slot back without a step.
   void abandon(uint32_t slot);
 
+  // Counts a step that its waiter gave up on after timeout_ms.
+  void note_timeout();
+  std::chrono::nanoseconds timeout() const;
+
   // Timestamps of steps that have ended since the last call, in order.
   std::vector<Timestamps> take_completed();
 

@@ -1,0 +1,256 @@
+#include "engine/engine_impl.h"
+
+#include <algorithm>
+#include <random>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/units.h"
+
+namespace krserve::engine {
+namespace {
+
+// How long the engine's thread sleeps at most before it looks for new requests and cancels.
+constexpr std::chrono::milliseconds kWaitSlice{10};
+
+// A stopping engine gives up on a step that does not end.
+constexpr uint64_t kStopPatienceNs = 5'000'000'000;
+
+uint64_t random_seed() {
+  static thread_local std::mt19937_64 generator{std::random_device{}()};
+  return generator();
+}
+
+}  // namespace
+
+SequencePtr EngineImpl::make_sequence(Request request, ChunkSink sink) const {
+  const ModelInfo& model = p_->info;
+  request.sampling.validate();
+  if (request.prompt.empty()) {
+    throw RequestError("engine.submit", "the prompt has no tokens; send at least one");
+  }
+  if (request.prompt.size() >= model.context_length) {
+    throw_error<RequestError>("engine.submit",
+                              "the prompt has {} tokens and the context is {} tokens, prompt and "
+                              "output together; shorten the prompt or raise engine.ctx_size",
+                              request.prompt.size(), model.context_length);
+  }
+  for (const int32_t token : request.prompt) {
+    if (token >= 0 && static_cast<uint32_t>(token) < model.vocab_size) continue;
+    throw_error<RequestError>("engine.submit", "token id {} in the prompt; the vocabulary is 0..{}",
+                              token, model.vocab_size - 1);
+  }
+  const auto prompt_tokens = static_cast<uint32_t>(request.prompt.size());
+  const uint32_t room = model.context_length - prompt_tokens;
+  const auto wanted = request.max_tokens
+                          ? request.max_tokens
+                          : static_cast<uint32_t>(p_->config.default_max_tokens);
+  auto sequence = std::make_shared<Sequence>(std::move(request), Detokenizer(p_->tokenizer));
+  sequence->tokens = sequence->request.prompt;
+  sequence->prompt_tokens = prompt_tokens;
+  sequence->max_tokens = wanted ? std::min(wanted, room) : room;
+  sequence->seed = sequence->request.sampling.seed.value_or(random_seed());
+  sequence->sink = std::move(sink);
+  sequence->submitted_ns = now_ns();
+  return sequence;
+}
+
+RequestId EngineImpl::submit(Request request, ChunkSink sink) {
+  SequencePtr sequence = make_sequence(std::move(request), std::move(sink));
+  const std::lock_guard lock(intake_mutex_);
+  if (draining_ || stopping_) {
+    throw OverloadError("engine.submit", "the server is shutting down; try another one");
+  }
+  const auto most = static_cast<uint64_t>(p_->config.max_queued + p_->config.parallel);
+  if (unfinished_ >= most) {
+    throw_error<OverloadError>("engine.submit",
+                               "{} requests run or wait, the most there may be; try again later or "
+                               "raise engine.max_queued",
+                               unfinished_);
+  }
+  sequence->id = next_id_++;
+  ++unfinished_;
+  intake_.push_back(sequence);
+  intake_changed_.notify_one();
+  return sequence->id;
+}
+
+void EngineImpl::cancel(RequestId id) {
+  const std::lock_guard lock(intake_mutex_);
+  cancels_.push_back(id);
+  intake_changed_.notify_one();
+}
+
+EngineImpl::EngineImpl(std::unique_ptr<EngineParts> parts) : p_(std::move(parts)) {
+  reset_statistics();
+  last_progress_ns_.store(now_ns());
+  thread_ = std::thread([this] {
+    try {
+      run();
+    } catch (const std::exception& error) {
+      // A bug of ours: say so on /health instead of taking the process down.
+      log().error("[engine.run] stopped: {}", error.what());
+      const std::lock_guard lock(statistics_mutex_);
+      failure_ = error.what();
+    }
+  });
+}
+
+EngineImpl::~EngineImpl() {
+  {
+    const std::lock_guard lock(intake_mutex_);
+    stopping_ = true;
+  }
+  intake_changed_.notify_all();
+  thread_.join();
+}
+
+void EngineImpl::run() {
+  for (;;) {
+    take_intake();
+    {
+      const std::lock_guard lock(intake_mutex_);
+      const bool hung = now_ns() - last_progress_ns_.load() > kStopPatienceNs;
+      if (stopping_ && intake_.empty() && sequences_.empty() && (steps_.empty() || hung)) return;
+    }
+    if (!steps_.empty() && steps_.front().end.reached()) {
+      finish_front();
+    } else if (submit_next()) {
+      continue;
+    } else if (!steps_.empty()) {
+      wait_for_front();
+    } else {
+      was_idle_ = true;
+      publish();
+      std::unique_lock lock(intake_mutex_);
+      intake_changed_.wait_for(lock, std::chrono::milliseconds(200), [this] {
+        return !intake_.empty() || !cancels_.empty() || stopping_;
+      });
+    }
+  }
+}
+
+void EngineImpl::take_intake() {
+  std::deque<SequencePtr> arrived;
+  std::deque<RequestId> cancelled;
+  bool stop = false;
+  {
+    const std::lock_guard lock(intake_mutex_);
+    if (intake_.empty() && cancels_.empty() && !stopping_) return;
+    arrived.swap(intake_);
+    cancelled.swap(cancels_);
+    stop = stopping_;
+  }
+  for (SequencePtr& sequence : arrived) {
+    sequences_[sequence->id] = sequence;
+    p_->scheduler->add(std::move(sequence));
+  }
+  if (stop) {
+    for (const auto& [id, sequence] : sequences_) cancelled.push_back(id);
+  }
+  for (const RequestId id : cancelled) {
+    const auto it = sequences_.find(id);
+    if (it != sequences_.end()) finish(SequencePtr(it->second), FinishReason::kCancelled, "");
+  }
+}
+
+bool EngineImpl::submit_next() {
+  if (steps_.size() >= p_->runner->depth() || !p_->runner->ready()) return false;
+  StepPlan plan = p_->scheduler->plan();
+  if (plan.empty()) return false;
+  const uint64_t now = now_ns();
+  for (const PlannedRows& part : plan.parts) {
+    if (part.sequence->scheduled_ns == 0) part.sequence->scheduled_ns = now;
+  }
+  {
+    const std::lock_guard lock(statistics_mutex_);
+    ++statistics_.steps_total;
+    statistics_.iteration_tokens.observe(plan.rows);
+  }
+  if (steps_.empty()) last_progress_ns_.store(now);
+  in_flight_.store(static_cast<uint32_t>(steps_.size()) + 1);
+  try {
+    // A copy of the plan stays here for the case that the step cannot be committed.
+    steps_.push_back(p_->runner->submit(plan, was_idle_ && steps_.empty()));
+    was_idle_ = false;
+  } catch (const Error& error) {
+    contain(plan, error.what());
+  }
+  return true;
+}
+
+void EngineImpl::wait_for_front() {
+  StepInFlight& front = steps_.front();
+  try {
+    if (p_->runner->wait(front, kWaitSlice) == WaitResult::kReached) return;
+    const uint64_t stuck_ns = now_ns() - last_progress_ns_.load();
+    const auto limit = p_->components.ring ? p_->components.ring->timeout() : kNoTimeout;
+    if (limit == kNoTimeout || stuck_ns < static_cast<uint64_t>(limit.count())) return;
+    p_->components.ring->note_timeout();
+    throw_error<TimeoutError>("engine.step", "no step ended for {} ms (command_buffer_ring."
+                              "timeout_ms = {})",
+                              stuck_ns / 1'000'000, limit.count() / 1'000'000);
+  } catch (const Error& error) {
+    const StepPlan failed = std::move(front.plan);
+    steps_.pop_front();
+    contain(failed, error.what());
+  }
+}
+
+void EngineImpl::finish_front() {
+  StepInFlight step = std::move(steps_.front());
+  steps_.pop_front();
+  const uint64_t now = now_ns();
+  last_progress_ns_.store(now);
+  in_flight_.store(static_cast<uint32_t>(steps_.size()));
+  try {
+    p_->runner->wait(step, kNoTimeout);
+  } catch (const Error& error) {
+    contain(step.plan, error.what());
+    return;
+  }
+  p_->runner->note_completed();
+  size_t sample = 0;
+  for (const PlannedRows& part : step.plan.parts) {
+    if (part.samples) on_token(part.sequence, p_->runner->tokens(step)[sample++], now);
+    p_->scheduler->step_ended(part.sequence);
+  }
+  publish();
+}
+
+void EngineImpl::contain(const StepPlan& failed, const std::string& why) {
+  log().error("[engine.step] a step failed, {} requests with it: {}", failed.parts.size(), why);
+  p_->components.compute->wait_idle(std::chrono::seconds(2));
+  std::deque<StepInFlight> lost;
+  lost.swap(steps_);
+  in_flight_.store(0);
+  p_->runner->recover();
+  for (const PlannedRows& part : failed.parts) {
+    p_->scheduler->step_ended(part.sequence);
+    if (part.sequence->state != SequenceState::kFinished) {
+      finish(part.sequence, FinishReason::kError, "", why);
+    }
+  }
+  // Their tokens of the lost steps are drawn again, from the same seed and counter.
+  for (const StepInFlight& step : lost) {
+    for (const PlannedRows& part : step.plan.parts) p_->scheduler->preempt(part.sequence);
+  }
+  for (const StepInFlight& step : lost) {
+    for (const PlannedRows& part : step.plan.parts) p_->scheduler->step_ended(part.sequence);
+  }
+  last_progress_ns_.store(now_ns());
+  was_idle_ = true;
+}
+
+bool EngineImpl::drain(uint64_t timeout_ns) {
+  std::unique_lock lock(intake_mutex_);
+  draining_ = true;
+  const bool done = idle_.wait_for(lock, std::chrono::nanoseconds(timeout_ns),
+                                   [this] { return unfinished_ == 0; });
+  if (done) return true;
+  stopping_ = true;
+  intake_changed_.notify_all();
+  return idle_.wait_for(lock, std::chrono::seconds(5), [this] { return unfinished_ == 0; }) && false;
+}
+
+}  // namespace krserve::engine

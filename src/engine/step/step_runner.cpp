@@ -1,0 +1,198 @@
+#include "engine/step/step_runner.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace krserve::engine {
+
+using runtime::Allocation;
+using runtime::MemoryTag;
+
+struct StepRunner::Memory {
+  StepCapacity capacity;
+  StepBuffers buffers;
+  std::vector<Allocation> owned;
+
+  void free_after(runtime::Allocator& allocator, const TimelinePoint& point) {
+    for (Allocation& allocation : owned) allocator.free_after(std::move(allocation), point);
+    owned.clear();
+  }
+};
+
+StepRunner::StepRunner(Components& components, const Decoder& decoder,
+                       const std::vector<BufferView>& kv_segments,
+                       const StepRunnerOptions& options)
+    : c_(components), decoder_(decoder), kv_segments_(kv_segments), options_(options) {
+  largest_ = {options.max_rows, options.slots};
+  const uint64_t slots = options.slots;
+  last_token_ = c_.allocator->allocate(slots * sizeof(int32_t), MemoryTag::kOther);
+  token_counts_ = c_.allocator->allocate(
+      slots * decoder.config().vocab_size * sizeof(uint16_t), MemoryTag::kOther);
+  timeline_ = c_.device->new_timeline();
+  auto commands = c_.compute->begin(CommandBufferUse::kOnce, "clear slots");
+  commands->fill(last_token_.view(), 0);
+  const TimelinePoint cleared{timeline_, ++last_value_};
+  c_.compute->commit(commands, {}, {&cleared, 1});
+  cleared.wait(kNoTimeout);
+}
+
+// Nothing on the device may use the buffers any more.
+StepRunner::~StepRunner() { c_.compute->wait_idle(std::chrono::seconds(5)); }
+
+uint32_t StepRunner::depth() const { return c_.ring ? c_.ring->size() : 1; }
+
+bool StepRunner::ready() const { return !c_.ring || c_.ring->next_is_free(); }
+
+// Kernels that read the row count need one recording only; others get one per power of two.
+StepCapacity StepRunner::capacity_for(const StepPlan& plan) const {
+  if (c_.device->info().dynamic_rows) return largest_;
+  return {std::min(largest_.rows, std::bit_ceil(plan.rows)),
+          std::min(largest_.samples, std::bit_ceil(std::max(1U, plan.samples)))};
+}
+
+// `planned`: activations share one block by their lifetimes; else each is a buffer of its own, as
+// a runtime without a pool would have it.
+StepRunner::Memory StepRunner::make_memory(StepCapacity capacity, bool planned) {
+  Memory memory;
+  memory.capacity = capacity;
+  StepBuffers& b = memory.buffers;
+  const auto own = [&](uint64_t bytes, MemoryTag tag) {
+    memory.owned.push_back(c_.allocator->allocate(bytes, tag));
+    return memory.owned.back().view();
+  };
+  b.last_token = last_token_.view();
+  b.token_counts = token_counts_.view();
+  b.kv_segments = kv_segments_;
+  b.step_params = own(step_params_bytes(capacity, options_.max_pages), MemoryTag::kStaging);
+  b.sampled = own(capacity.samples * sizeof(int32_t), MemoryTag::kStaging);
+  auto tensors = activation_tensors(decoder_.config(), capacity);
+  if (!planned) {
+    for (const auto& tensor : tensors) {
+      set_activation(b, tensor.name, own(tensor.bytes, MemoryTag::kActivations));
+    }
+    return memory;
+  }
+  const auto plan = runtime::plan_offsets(std::move(tensors), 256);
+  if (!workspace_ || workspace_.view().bytes < plan.planned_bytes) {
+    workspace_ = c_.allocator->allocate(plan.planned_bytes, MemoryTag::kActivations);
+  }
+  for (const auto& tensor : plan.tensors) {
+    set_activation(b, tensor.name, workspace_.view().sub(tensor.offset, tensor.bytes));
+  }
+  return memory;
+}
+
+StepRunner::Memory& StepRunner::memory_of_slot(uint32_t slot) {
+  if (slot_memory_.size() <= slot) slot_memory_.resize(slot + 1);
+  if (!slot_memory_[slot]) slot_memory_[slot] = std::make_unique<Memory>(make_memory(largest_, true));
+  return *slot_memory_[slot];
+}
+
+runtime::BlitId StepRunner::upload(const StepPlan& plan, StepCapacity capacity,
+                                   const BufferView& params) {
+  write_step_params(plan, capacity, params_bytes_);
+  return c_.transfers->upload(params, params_bytes_.data(), params_bytes_.size());
+}
+
+void StepRunner::start_download(StepInFlight& step, const BufferView& sampled) {
+  step.sampled = std::make_unique<std::vector<int32_t>>(step.plan.samples);
+  step.download = c_.transfers->download(step.sampled->data(), sampled,
+                                         step.plan.samples * sizeof(int32_t), step.end);
+}
+
+StepInFlight StepRunner::submit(StepPlan plan, bool after_idle) {
+  return c_.ring ? submit_with_ring(std::move(plan), after_idle) : submit_blocking(std::move(plan));
+}
+
+StepInFlight StepRunner::submit_with_ring(StepPlan plan, bool after_idle) {
+  StepInFlight step;
+  step.plan = std::move(plan);
+  const StepCapacity capacity = capacity_for(step.plan);
+  step.ring_slot = c_.ring->acquire();
+  try {
+    // Without the pool every step has its own buffers, so its commands cannot be replayed.
+    Memory once;
+    if (!c_.pool) once = make_memory(capacity, false);
+    Memory& memory = c_.pool ? memory_of_slot(step.ring_slot) : once;
+    const TimelinePoint uploaded = c_.transfers->completion(
+        upload(step.plan, capacity, memory.buffers.step_params));
+    const uint64_t key = uint64_t{capacity.rows} << 32 | capacity.samples;
+    auto commands = c_.pool ? c_.ring->recording(step.ring_slot, key) : nullptr;
+    const bool replayed = commands != nullptr;
+    if (!replayed) {
+      commands = c_.pool ? c_.ring->begin_recording(step.ring_slot, key, "step")
+                         : c_.ring->begin_once("step");
+      decoder_.encode(*commands, memory.buffers, capacity);
+    }
+    step.end = c_.ring->commit(step.ring_slot, commands,
+                               {&uploaded, uploaded.timeline ? 1U : 0U}, replayed, after_idle);
+    if (step.plan.samples > 0) start_download(step, memory.buffers.sampled);
+    once.free_after(*c_.allocator, step.end);
+  } catch (...) {
+    c_.ring->abandon(step.ring_slot);
+    throw;
+  }
+  if (!step.sampled) step.sampled = std::make_unique<std::vector<int32_t>>();
+  return step;
+}
+
+// The baseline: encode afresh, commit, wait for completion.
+StepInFlight StepRunner::submit_blocking(StepPlan plan) {
+  StepInFlight step;
+  step.plan = std::move(plan);
+  const StepCapacity capacity{step.plan.rows, std::max(1U, step.plan.samples)};
+  Memory memory;
+  if (c_.pool) {
+    memory = make_memory(capacity, true);
+    memory.owned.push_back(std::move(workspace_));
+  } else {
+    memory = make_memory(capacity, false);
+  }
+  const TimelinePoint uploaded =
+      c_.transfers->completion(upload(step.plan, capacity, memory.buffers.step_params));
+  auto commands = c_.compute->begin(CommandBufferUse::kOnce, "step");
+  decoder_.encode(*commands, memory.buffers, capacity);
+  step.end = {timeline_, ++last_value_};
+  c_.compute->commit(commands, {&uploaded, uploaded.timeline ? 1U : 0U}, {&step.end, 1});
+  step.sampled = std::make_unique<std::vector<int32_t>>(step.plan.samples);
+  step.end.wait(kNoTimeout);
+  busy_ns_ += commands->timestamps().end_ns - commands->timestamps().start_ns;
+  c_.transfers->add_compute(commands->timestamps());
+  if (step.plan.samples > 0) {
+    start_download(step, memory.buffers.sampled);
+    c_.transfers->wait(step.download);
+    step.download = 0;
+  }
+  return step;
+}
+
+WaitResult StepRunner::wait(StepInFlight& step, std::chrono::nanoseconds timeout) {
+  if (step.end.wait(timeout) == WaitResult::kTimeout) return WaitResult::kTimeout;
+  return c_.transfers->wait(step.download, timeout);
+}
+
+void StepRunner::recover() {
+  c_.compute = c_.device->new_queue(QueueKind::kCompute);
+  timeline_ = c_.device->new_timeline();
+  last_value_ = 0;
+  if (c_.ring) c_.ring->rebuild(c_.compute);
+  c_.allocator->collect(true);
+}
+
+void StepRunner::note_completed() {
+  if (!c_.ring) return;
+  for (const Timestamps& times : c_.ring->take_completed()) {
+    busy_ns_ += times.end_ns - times.start_ns;
+    c_.transfers->add_compute(times);
+  }
+}
+
+void StepRunner::reset_busy() {
+  note_completed();
+  busy_ns_ = 0;
+}
+
+}  // namespace krserve::engine

@@ -1,0 +1,89 @@
+// Takes a plan to the device and brings its tokens back; the one place where pool, blit queue and ring
+// meet.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "engine/scheduler/scheduler.h"
+#include "engine/step/components.h"
+#include "engine/step/step_params.h"
+#include "model/decoder/decoder.h"
+
+namespace krserve::engine {
+
+// A committed step. Move-only; owned by the engine until finish().
+struct StepInFlight {
+  StepPlan plan;
+  TimelinePoint end;
+  runtime::BlitId download = 0;
+  // Where the download lands; on the heap, so that moving the step does not move it.
+  std::unique_ptr<std::vector<int32_t>> sampled;
+  uint32_t ring_slot = 0;
+};
+
+struct StepRunnerOptions {
+  uint32_t slots = 8;
+  uint32_t max_rows = 0;     // rows of the largest step
+  uint64_t max_pages = 0;    // page-list entries of the largest step
+};
+
+class StepRunner {
+ public:
+  StepRunner(Components& components, const Decoder& decoder,
+             const std::vector<BufferView>& kv_segments, const StepRunnerOptions& options);
+  ~StepRunner();
+
+  // Steps that may be in flight: ring_size, or 1 without the ring.
+  uint32_t depth() const;
+  // Whether submit() would not wait.
+  bool ready() const;
+  // Commits the plan. `after_idle`: the device had no work before. Without the ring, waits for its
+  // end. Throws DeviceError, TimeoutError, OutOfMemoryError; then nothing of it is in flight.
+  StepInFlight submit(StepPlan plan, bool after_idle);
+  // Waits for the step's tokens. Throws DeviceError if it failed.
+  WaitResult wait(StepInFlight& step, std::chrono::nanoseconds timeout);
+  // Tokens of the plan's samples, in order. After wait() returned kReached.
+  const std::vector<int32_t>& tokens(const StepInFlight& step) const { return *step.sampled; }
+
+  // After a device error: a new compute queue and ring state. Steps in flight are lost.
+  void recover();
+
+  // Busy time of the compute queue since the last reset.
+  uint64_t busy_ns() const { return busy_ns_; }
+  void reset_busy();
+  // Steps that have ended since the last call: feeds busy time and overlap.
+  void note_completed();
+
+ private:
+  struct Memory;  // a step's buffers and who owns them
+
+  StepCapacity capacity_for(const StepPlan& plan) const;
+  Memory make_memory(StepCapacity capacity, bool planned);
+  Memory& memory_of_slot(uint32_t slot);
+  StepInFlight submit_with_ring(StepPlan plan, bool after_idle);
+  StepInFlight submit_blocking(StepPlan plan);
+  runtime::BlitId upload(const StepPlan& plan, StepCapacity capacity, const BufferView& params);
+  void start_download(StepInFlight& step, const BufferView& sampled);
+
+  Components& c_;
+  const Decoder& decoder_;
+  const std::vector<BufferView> kv_segments_;
+  const StepRunnerOptions options_;
+  StepCapacity largest_;
+
+  runtime::Allocation last_token_;
+  runtime::Allocation token_counts_;
+  // Pool on: one block of activations for all recordings (steps run one after the other), and
+  // parameters and sampled ids for each ring slot.
+  runtime::Allocation workspace_;
+  std::vector<std::unique_ptr<Memory>> slot_memory_;
+
+  std::shared_ptr<Timeline> timeline_;  // without the ring
+  uint64_t last_value_ = 0;
+  std::vector<std::byte> params_bytes_;
+  uint64_t busy_ns_ = 0;
+};
+
+}  // namespace krserve::engine
