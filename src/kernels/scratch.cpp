@@ -1,0 +1,21 @@
+#include <cstdint>
+
+#include "kernels/cpu_kernels.h"
+
+namespace krserve::kernels {
+
+namespace {
+constexpr size_t kAlignment = 64;
+}
+
+void* Scratch::reserve(size_t bytes) {
+  if (storage_.size() < bytes + kAlignment) {
+    storage_ = {};  // the old contents need not survive: do not hold both
+    storage_.resize(bytes + kAlignment);
+  }
+  const auto address = reinterpret_cast<uintptr_t>(storage_.data());
+  const uintptr_t padding = (kAlignment - address % kAlignment) % kAlignment;
+  return storage_.data() + padding;
+}
+
+}  // namespace krserve::kernels

@@ -1,0 +1,18 @@
+// The tables of the instruction sets the kernels are compiled for.
+#pragma once
+
+#include "kernels/cpu_kernels.h"
+
+namespace krserve::kernels {
+
+namespace portable {
+const CpuKernelTable& kernel_table();
+}
+namespace avx2 {
+const CpuKernelTable& kernel_table();
+}
+namespace avx512 {
+const CpuKernelTable& kernel_table();
+}
+
+}  // namespace krserve::kernels
