@@ -79,7 +79,8 @@ std::string model_name(const RuntimeConfig& config, const std::filesystem::path&
 }
 
 ModelInfo describe(const RuntimeConfig& config, const std::filesystem::path& model_dir,
-                   const ModelConfig& model, const DeviceWeights& weights, uint32_t context) {
+                   const ModelConfig& model, const DeviceWeights& weights, const KvCache& cache,
+                   uint32_t context) {
   ModelInfo info;
   info.name = model_name(config, model_dir);
   info.architecture = to_string(model.architecture);
@@ -87,6 +88,8 @@ ModelInfo describe(const RuntimeConfig& config, const std::filesystem::path& mod
   info.vocab_size = model.vocab_size;
   info.weight_bytes = weights.bytes();
   info.bytes_per_token = weights.bytes_per_token();
+  info.kv_bytes_per_token = kv_bytes_per_token(model, cache.layout().type);
+  info.kv_cache_bytes = cache.bytes();
   info.created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(
                             std::chrono::system_clock::now().time_since_epoch())
                             .count();
@@ -127,7 +130,7 @@ std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
   auto weights = std::make_shared<const DeviceWeights>(
       device, *c.allocator, *c.transfers, checkpoint, model, context,
       [&](double fraction) { report(fraction, "loading weights"); });
-  parts->info = describe(config, model_dir, model, *weights, context);
+  parts->info = describe(config, model_dir, model, *weights, *parts->cache, context);
   parts->decoder = std::make_unique<Decoder>(model, weights, parts->cache->layout());
 
   const auto slots = static_cast<uint32_t>(config.engine.parallel);

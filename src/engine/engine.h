@@ -24,7 +24,9 @@ struct ModelInfo {
   uint32_t context_length = 0;  // tokens, prompt and output together
   uint32_t vocab_size = 0;
   uint64_t weight_bytes = 0;
-  uint64_t bytes_per_token = 0;  // weight bytes one decode step reads
+  uint64_t bytes_per_token = 0;      // weight bytes one decode step reads
+  uint64_t kv_bytes_per_token = 0;   // KV bytes of one token of context
+  uint64_t kv_cache_bytes = 0;
   int64_t created_unix_s = 0;
 };
 

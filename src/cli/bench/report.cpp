@@ -1,0 +1,158 @@
+#include "cli/bench/report.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+#include <fstream>
+
+#include "base/error.h"
+#include "base/units.h"
+#include "kernels/ops/read_bandwidth.h"
+#include "server/version.h"
+
+namespace krserve::cli {
+
+using Json = nlohmann::json;
+
+Spread spread_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t n = values.size();
+  const double median = n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+  return {median, values.front(), values.back()};
+}
+
+Json to_json(const Spread& spread) {
+  return {{"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
+}
+
+namespace {
+
+Json pool_json(const runtime::PoolStatistics& s) {
+  Json tags;
+  for (uint32_t i = 0; i < runtime::kMemoryTags; ++i) {
+    const auto& tag = s.tags[i];
+    tags[runtime::to_string(static_cast<runtime::MemoryTag>(i))] = {
+        {"bytes", tag.bytes}, {"objects", tag.objects}, {"peak_bytes", tag.peak_bytes}};
+  }
+  return {{"enabled", s.enabled},
+          {"total_heaps", s.total_heaps},
+          {"active_heaps", s.active_heaps},
+          {"hit_rate", s.hit_rate},
+          {"utilization", s.utilization},
+          {"total_allocations", s.total_allocations},
+          {"fallback_allocations", s.fallback_allocations},
+          {"largest_allocation_mb", s.largest_allocation_mb},
+          {"exhaustion_count", s.exhaustion_count},
+          {"device_allocations", s.device_allocations},
+          {"live_bytes", s.live_bytes},
+          {"live_objects", s.live_objects},
+          {"peak_bytes", s.peak_bytes},
+          {"largest_free_block_bytes", s.largest_free_block_bytes},
+          {"fragmentation", s.fragmentation},
+          {"tags", tags}};
+}
+
+Json blit_json(const runtime::BlitStatistics& s) {
+  return {{"enabled", s.enabled},
+          {"total_uploads", s.total_uploads},
+          {"total_downloads", s.total_downloads},
+          {"upload_bytes", s.upload_bytes},
+          {"download_bytes", s.download_bytes},
+          {"avg_upload_ms", s.avg_upload_ms},
+          {"avg_download_ms", s.avg_download_ms},
+          {"overlap_ratio", s.overlap_ratio},
+          {"sync_wait_count", s.sync_wait_count},
+          {"avg_sync_wait_ms", s.avg_sync_wait_ms},
+          {"no_copy_count", s.no_copy_count},
+          {"stall_count", s.stall_count},
+          {"peak_queue_depth", s.peak_queue_depth}};
+}
+
+Json ring_json(const runtime::RingStatistics& s) {
+  return {{"enabled", s.enabled},
+          {"ring_size", s.ring_size},
+          {"total_acquisitions", s.total_acquisitions},
+          {"reuse_rate", s.reuse_rate},
+          {"avg_wait_ms", s.avg_wait_ms},
+          {"max_wait_ms", s.max_wait_ms},
+          {"wait_events", s.wait_events},
+          {"timeouts", s.timeouts},
+          {"recordings", s.recordings},
+          {"rebuilds", s.rebuilds},
+          {"occupancy", s.occupancy},
+          {"gap_p50_us", s.gap_p50_us},
+          {"gap_p99_us", s.gap_p99_us},
+          {"gap_count", s.gap_count}};
+}
+
+double seconds_of_pass(Device& device, Queue& queue, const ops::ReadBandwidthArgs& args,
+                       std::span<const BufferView> views) {
+  auto commands = queue.begin(CommandBufferUse::kOnce, "read bandwidth");
+  commands->dispatch(ops::Op::kReadBandwidth, args, views);
+  const TimelinePoint done{device.new_timeline(), 1};
+  queue.commit(commands, {}, {&done, 1});
+  done.wait(kNoTimeout);
+  const Timestamps times = commands->timestamps();
+  return static_cast<double>(times.end_ns - times.start_ns) / 1e9;
+}
+
+}  // namespace
+
+Json statistics_json(const engine::EngineStatistics& statistics) {
+  return {{"pool", pool_json(statistics.pool)},
+          {"blit", blit_json(statistics.blit)},
+          {"ring", ring_json(statistics.ring)}};
+}
+
+double peak_rss_mb() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+#if defined(__APPLE__)
+  return static_cast<double>(usage.ru_maxrss) / static_cast<double>(kMiB);
+#else
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+#endif
+}
+
+double measure_read_bandwidth(Device& device, uint64_t bytes) {
+  constexpr uint64_t kChunk = 1 * kMiB;
+  constexpr int kPasses = 7;
+  bytes = align_up(bytes, kChunk);
+  const auto data = device.new_buffer(bytes, Storage::kShared);
+  const auto sums = device.new_buffer(bytes / kChunk * sizeof(float), Storage::kShared);
+  const auto queue = device.new_queue(QueueKind::kCompute);
+  auto fill = queue->begin(CommandBufferUse::kOnce, "fill");
+  fill->fill(whole(*data), 1);  // untouched pages would all be one zero page
+  queue->commit(fill, {}, {});
+  const std::array views{whole(*data), whole(*sums)};
+  double best = 0;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const double seconds = seconds_of_pass(device, *queue, {bytes, kChunk}, views);
+    if (seconds > 0) best = std::max(best, static_cast<double>(bytes) / seconds / 1e9);
+  }
+  return best;
+}
+
+void add_provenance(Json& result, const Device& device, const std::string& command) {
+  std::array<char, 32> date{};
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  std::strftime(date.data(), date.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  result["date"] = date.data();
+  result["machine"] = device.info().name;
+  result["command"] = command;
+  result["version"] = server::kVersion;
+}
+
+void write_result(const Json& result, const std::string& path) {
+  if (path.empty()) return;
+  std::ofstream file(path);
+  file << result.dump(2) << '\n';
+  file.close();
+  if (!file) throw_error<Error>("bench.write", "{} could not be written", path);
+}
+
+}  // namespace krserve::cli

@@ -1,0 +1,18 @@
+// The program's commands. Each adds itself to the parser and returns what runs it.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace krserve::cli {
+
+// Returns the exit code; may throw krserve::Error.
+using Command = std::function<int()>;
+
+Command add_serve(CLI::App& app);
+Command add_generate(CLI::App& app);
+Command add_synth(CLI::App& app);
+Command add_bench(CLI::App& app);
+Command add_doctor(CLI::App& app);
+
+}  // namespace krserve::cli
