@@ -13,11 +13,13 @@ namespace krserve::kernels::KR_CPU_ISA {
 
 inline constexpr uint32_t kTileN = 4;                       // weight rows of a register tile
 inline constexpr uint32_t kTileM = kManyRegisters ? 6 : 3;  // token rows of a register tile
-inline constexpr uint32_t kDirectRows = 3;  // up to here weights are unpacked straight to registers
-inline constexpr uint32_t kBlockK = 1024;   // a multiple of all group sizes
-inline constexpr uint32_t kBlockM = 126;    // token rows per pass over k; a multiple of kTileM
+inline constexpr uint32_t kDirectRows =
+    kTileM;                                // up to here weights are unpacked straight to registers
+inline constexpr uint32_t kBlockK = 1024;  // a multiple of all group sizes
+inline constexpr uint32_t kBlockM = 126;   // token rows per pass over k; a multiple of kTileM
 inline constexpr uint32_t kMaxTaskRows = 64;
-static_assert(kBlockM % kTileM == 0 && kDirectRows <= kTileM);
+inline constexpr size_t kPrefetchBytes = 8192;  // beyond the current tile of weight rows
+static_assert(kBlockM % kTileM == 0);
 
 // Weight rows of one task: enough tasks to balance, few enough to amortize what a task prepares.
 KR_INLINE uint32_t task_rows(uint32_t n) {
@@ -68,7 +70,7 @@ struct MatmulProblem {
 
 // Few rows: weight rows [n, n + kTileN) of the task, unpacked once for kRows token rows.
 template <class Format, uint32_t kRows>
-inline void matmul_direct_tile(const MatmulProblem& p, uint32_t first, uint32_t n, uint32_t row) {
+inline void matmul_direct_tile(const MatmulProblem& p, uint32_t first, uint32_t n) {
   const std::byte* w[kTileN];
   const float* scales[kTileN];
   const float* biases[kTileN];
@@ -79,16 +81,21 @@ inline void matmul_direct_tile(const MatmulProblem& p, uint32_t first, uint32_t 
     biases[i] = p.row_biases(clamped - first);
   }
   VecF acc[kRows][kTileN] = {};
-  const float* x = p.x + row * p.ldx;
-  const size_t groups = Format::kQuantized ? groups_per_row(p.weight) : 1;
-  const size_t group_vecs = Format::kQuantized ? p.weight.group_size / kLanes : p.weight.k / kLanes;
+  const float* x = p.x;
+  const size_t whole_vecs = p.weight.k / kLanes;
+  const size_t group_vecs = Format::kQuantized ? p.weight.group_size / kLanes : 8;
+  // The rows of the tile lie one after the other: read ahead as one stream.
+  const size_t ahead_bytes = p.w_bytes * group_vecs * kLanes / p.weight.k * kTileN;
+  const std::byte* ahead = w[0] + kPrefetchBytes + p.w_bytes * kTileN;
   size_t v = 0;
-  for (size_t g = 0; g < groups; ++g) {
+  for (size_t g = 0; v < whole_vecs; ++g) {
     typename Format::Group group[kTileN];
+    for (size_t b = 0; b < ahead_bytes; b += 64) prefetch(ahead + b);
+    ahead += ahead_bytes;
     if constexpr (Format::kQuantized) {
       for (uint32_t i = 0; i < kTileN; ++i) group[i] = Format::group(scales[i][g], biases[i][g]);
     }
-    for (const size_t end = v + group_vecs; v < end; ++v) {
+    for (const size_t end = smaller(v + group_vecs, whole_vecs); v < end; ++v) {
       for (uint32_t i = 0; i < kTileN; ++i) {
         const VecF weights = Format::unpack(w[i], v, group[i]);
         for (uint32_t r = 0; r < kRows; ++r) {
@@ -111,22 +118,33 @@ inline void matmul_direct_tile(const MatmulProblem& p, uint32_t first, uint32_t 
     if constexpr (Format::kPermuted) {
       for (uint32_t i = 0; i < kTileN; ++i) acc[r][i] = natural_order(acc[r][i]);
     }
-    p.write(row + r, n, sum4(acc[r][0], acc[r][1], acc[r][2], acc[r][3]));
+    p.write(r, n, sum4(acc[r][0], acc[r][1], acc[r][2], acc[r][3]));
   }
+}
+
+template <class Format, uint32_t kRows>
+inline void matmul_direct_rows(const MatmulProblem& p, uint32_t first, uint32_t last) {
+  for (uint32_t n = first; n < last; n += kTileN) matmul_direct_tile<Format, kRows>(p, first, n);
 }
 
 template <class Format>
 inline void matmul_direct_task(const MatmulProblem& p, uint32_t first, uint32_t last) {
-  for (uint32_t n = first; n < last; n += kTileN) {
+  switch (p.rows) {
+    case 1:
+      return matmul_direct_rows<Format, 1>(p, first, last);
+    case 2:
+      return matmul_direct_rows<Format, 2>(p, first, last);
+    case 3:
+      return matmul_direct_rows<Format, 3>(p, first, last);
+  }
+  if constexpr (kDirectRows > 3) {
     switch (p.rows) {
-      case 1:
-        matmul_direct_tile<Format, 1>(p, first, n, 0);
-        break;
-      case 2:
-        matmul_direct_tile<Format, 2>(p, first, n, 0);
-        break;
-      default:
-        matmul_direct_tile<Format, 3>(p, first, n, 0);
+      case 4:
+        return matmul_direct_rows<Format, 4>(p, first, last);
+      case 5:
+        return matmul_direct_rows<Format, 5>(p, first, last);
+      case 6:
+        return matmul_direct_rows<Format, 6>(p, first, last);
     }
   }
 }

@@ -95,6 +95,11 @@ KR_INLINE float load_scalar(const void* from) {
   return v;
 }
 
+// Asks for the line of an address, which need not exist.
+KR_INLINE void prefetch(const void* address) {
+  __builtin_prefetch(address, 0, 3);
+}
+
 // a * b + c: fused wherever the instruction set can, never left to the compiler's choice.
 KR_INLINE VecF fma(VecF a, VecF b, VecF c) {
 #if defined(__AVX512F__)

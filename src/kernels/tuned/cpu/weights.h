@@ -13,6 +13,8 @@ namespace krserve::kernels::KR_CPU_ISA {
 using ops::WeightArgs;
 using ops::WeightFormat;
 
+inline constexpr size_t kUnpackPrefetchBytes = 4096;
+
 template <FloatType kType>
 struct FloatFormat {
   static constexpr bool kQuantized = false;
@@ -28,6 +30,7 @@ struct FloatFormat {
 };
 
 struct Q8Format {
+  static constexpr size_t kPerByte = 1;
   static constexpr bool kQuantized = true;
   static constexpr bool kPermuted = false;
   struct Group {
@@ -56,6 +59,7 @@ struct Q8Format {
 // A look-up in the group's 16 values. Two words are broadcast as a pair, so lane 2 i + h holds
 // nibble i of word h: element 8 h + i of the 16. natural_order() undoes it.
 struct Q4Format {
+  static constexpr size_t kPerByte = 2;
   static constexpr bool kQuantized = true;
   static constexpr bool kPermuted = true;
   struct Group {
@@ -86,6 +90,7 @@ KR_INLINE VecF permuted_order(VecF v) {
 #else
 
 struct Q4Format {
+  static constexpr size_t kPerByte = 2;
   static constexpr bool kQuantized = true;
   static constexpr bool kPermuted = false;
 #if defined(__AVX2__)
@@ -187,6 +192,7 @@ inline void unpack_row(float* to, size_t stride, const std::byte* row, const flo
     const size_t group_vecs = group_size / kLanes;
     for (size_t g = begin / group_size; g < end / group_size; ++g) {
       const auto group = Format::group(scales[g], biases[g]);
+      prefetch(row + g * group_size / Format::kPerByte + kUnpackPrefetchBytes);
       for (size_t v = 0; v < group_vecs; ++v, to += stride) {
         const VecF w = Format::unpack(row, g * group_vecs + v, group);
         store(to, Format::kPermuted ? natural_order(w) : w);
