@@ -1,0 +1,255 @@
+#include "model/synth/synthesize.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <fstream>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/units.h"
+#include "model/formats/safetensors_writer.h"
+#include "model/formats/weights.h"
+#include "model/synth/random_weights.h"
+#include "model/synth/shapes.h"
+#include "model/synth/tokenizer_files.h"
+
+namespace krserve {
+namespace {
+
+namespace fs = std::filesystem;
+using synth::RandomBits;
+using synth::Shape;
+using synth::Sink;
+
+constexpr const char* kWhere = "model.synth";
+// Logits get about this deviation: |h| = sqrt(hidden) after the last norm.
+constexpr double kLogitDeviation = 3.0;
+constexpr double kNormDeviation = 0.1;
+constexpr double kBiasDeviation = 0.1;
+
+struct Task {
+  TensorSpec spec;
+  std::function<void(const Sink&)> fill;
+};
+
+// Lists the tensors of a model together with how to fill each.
+class TaskList {
+ public:
+  TaskList(const ModelConfig& config, uint64_t seed) : config_(config), seed_(seed) {
+    const uint32_t hidden = config.hidden_size;
+    const double embedding_deviation = kLogitDeviation / std::sqrt(hidden);
+    add_matrix("model.embed_tokens", config.vocab_size, hidden, embedding_deviation);
+    for (uint32_t i = 0; i < config.layers; ++i) add_layer(fmt::format("model.layers.{}.", i));
+    add_vector("model.norm.weight", hidden, 1.0, kNormDeviation);
+    if (!config.tie_word_embeddings) {
+      add_matrix("lm_head", config.vocab_size, hidden, embedding_deviation);
+    }
+  }
+
+  const std::vector<Task>& tasks() const { return tasks_; }
+  std::vector<TensorSpec> specs() const {
+    std::vector<TensorSpec> result;
+    for (const Task& task : tasks_) result.push_back(task.spec);
+    return result;
+  }
+
+ private:
+  void add_layer(const std::string& prefix) {
+    const uint32_t hidden = config_.hidden_size;
+    const uint32_t inner = config_.intermediate_size;
+    add_vector(prefix + "input_layernorm.weight", hidden, 1.0, kNormDeviation);
+    add_linear(prefix + "self_attn.q_proj", config_.q_size(), hidden, config_.qkv_bias);
+    add_linear(prefix + "self_attn.k_proj", config_.kv_size(), hidden, config_.qkv_bias);
+    add_linear(prefix + "self_attn.v_proj", config_.kv_size(), hidden, config_.qkv_bias);
+    add_linear(prefix + "self_attn.o_proj", hidden, config_.q_size(), false);
+    if (config_.qk_norm) {
+      add_vector(prefix + "self_attn.q_norm.weight", config_.head_dim, 1.0, kNormDeviation);
+      add_vector(prefix + "self_attn.k_norm.weight", config_.head_dim, 1.0, kNormDeviation);
+    }
+    add_vector(prefix + "post_attention_layernorm.weight", hidden, 1.0, kNormDeviation);
+    add_linear(prefix + "mlp.gate_proj", inner, hidden, false);
+    add_linear(prefix + "mlp.up_proj", inner, hidden, false);
+    add_linear(prefix + "mlp.down_proj", hidden, inner, false);
+  }
+
+  // Deviation 1/sqrt(k) keeps a product of normed input at deviation 1: the residual stream grows
+  // with the square root of the depth only, and the token itself does not dominate its own logit.
+  void add_linear(const std::string& module, uint32_t n, uint32_t k, bool bias) {
+    add_matrix(module, n, k, 1.0 / std::sqrt(k));
+    if (bias) add_vector(module + ".bias", n, 0.0, kBiasDeviation);
+  }
+
+  void add_vector(const std::string& name, uint32_t size, double mean, double deviation) {
+    add({name, Dtype::kBF16, {size}}, [=, random = RandomBits(seed_, name)](const Sink& sink) {
+      synth::random_bf16(random, size, mean, deviation, sink);
+    });
+  }
+
+  void add_matrix(const std::string& module, uint32_t n, uint32_t k, double deviation) {
+    const RandomBits random(seed_, module + ".weight");
+    if (!config_.quantization) {
+      add({module + ".weight", Dtype::kBF16, {n, k}}, [=](const Sink& sink) {
+        synth::random_bf16(random, uint64_t{n} * k, 0.0, deviation, sink);
+      });
+      return;
+    }
+    const auto [bits, group_size] = config_.quantization->base;
+    const uint32_t words = k / (32 / bits);
+    const uint32_t groups = k / group_size;
+    add({module + ".weight", Dtype::kU32, {n, words}},
+        [=](const Sink& sink) { synth::random_words(random, uint64_t{n} * words, sink); });
+    const RandomBits scale_random(seed_, module + ".scales");
+    for (const bool biases : {false, true}) {
+      add({module + (biases ? ".biases" : ".scales"), Dtype::kBF16, {n, groups}},
+          [=, width = bits](const Sink& sink) {
+            synth::random_scales(scale_random, uint64_t{n} * groups, width, deviation, biases,
+                                 sink);
+          });
+    }
+  }
+
+  void add(TensorSpec spec, std::function<void(const Sink&)> fill) {
+    tasks_.push_back({std::move(spec), std::move(fill)});
+  }
+
+  const ModelConfig& config_;
+  uint64_t seed_;
+  std::vector<Task> tasks_;
+};
+
+// A directory next to its final place, removed unless it is committed.
+class StagingDirectory {
+ public:
+  explicit StagingDirectory(fs::path target) : target_(std::move(target)) {
+    path_ = target_;
+    path_ += fmt::format(".tmp-{}", ::getpid());
+    std::error_code error;
+    if (target_.has_parent_path()) fs::create_directories(target_.parent_path(), error);
+    if (!error && !fs::create_directory(path_, error) && !error) {
+      error = std::make_error_code(std::errc::file_exists);
+    }
+    if (error) refuse("create", path_, error);
+    owned_ = true;
+  }
+  ~StagingDirectory() {
+    std::error_code ignored;
+    if (owned_) fs::remove_all(path_, ignored);
+  }
+  StagingDirectory(const StagingDirectory&) = delete;
+  StagingDirectory& operator=(const StagingDirectory&) = delete;
+
+  const fs::path& path() const { return path_; }
+
+  // Replaces nothing but an empty directory.
+  void commit() {
+    std::error_code error;
+    fs::rename(path_, target_, error);
+    if (error) refuse("rename to its final name", target_, error);
+    owned_ = false;
+  }
+
+ private:
+  [[noreturn]] static void refuse(const char* what, const fs::path& path,
+                                  const std::error_code& error) {
+    throw_error<ModelError>(kWhere, "cannot {} {}: {}; choose another directory", what,
+                            path.string(), error.message());
+  }
+
+  fs::path target_;
+  fs::path path_;
+  bool owned_ = false;
+};
+
+void check_arguments(uint32_t bits, uint32_t group_size) {
+  if (bits != 4 && bits != 8 && bits != 16) {
+    throw_error<UsageError>(kWhere, "bits is {}; use 4, 8 or 16", bits);
+  }
+  if (bits != 16 && group_size != 32 && group_size != 64 && group_size != 128) {
+    throw_error<UsageError>(kWhere, "group size is {}; use 32, 64 or 128", group_size);
+  }
+}
+
+// `out_dir` without a trailing slash; refused when something is there already.
+fs::path check_target(const fs::path& out_dir) {
+  fs::path target = out_dir.lexically_normal();
+  if (!target.has_filename()) target = target.parent_path();
+  std::error_code error;
+  if (target.empty() || (fs::exists(target, error) && !fs::is_empty(target, error))) {
+    throw_error<UsageError>(kWhere, "'{}' exists and is not empty; choose another directory",
+                            out_dir.string());
+  }
+  if (fs::exists(target, error) && !fs::is_directory(target, error)) {
+    throw_error<UsageError>(kWhere, "'{}' is a file; choose another directory", out_dir.string());
+  }
+  return target;
+}
+
+void write_text(const fs::path& path, const std::string& text) {
+  std::ofstream out(path, std::ios::binary);
+  out << text;
+  out.close();
+  if (!out) {
+    throw_error<ModelError>(kWhere,
+                            "{}: cannot write {} bytes; check the permissions and the free "
+                            "space of the disk",
+                            path.string(), text.size());
+  }
+}
+
+void write_text_files(const fs::path& directory, const Shape& shape, uint32_t bits,
+                      uint32_t group_size) {
+  write_text(directory / "config.json", synth::config_json(shape, bits, group_size));
+  write_text(directory / "generation_config.json", synth::generation_config_json(shape));
+  write_text(directory / "tokenizer.json", synth::tokenizer_json(shape));
+  write_text(directory / "tokenizer_config.json", synth::tokenizer_config_json(shape));
+}
+
+void check_space(const fs::path& directory, uint64_t bytes) {
+  std::error_code error;
+  const fs::space_info space = fs::space(directory, error);
+  if (!error && space.available < bytes) {
+    throw_error<ModelError>(kWhere,
+                            "{} needs {}, {} are free; free some space or choose another "
+                            "disk",
+                            directory.string(), format_bytes(bytes), format_bytes(space.available));
+  }
+}
+
+void write_weights(const fs::path& directory, const ModelConfig& config, uint64_t seed,
+                   const SynthProgress& progress) {
+  const TaskList list(config, seed);
+  const auto specs = list.specs();
+  uint64_t total = 0;
+  for (const TensorSpec& spec : specs) total += spec.bytes();
+  check_space(directory, total);
+  SafetensorsWriter writer(directory / "model.safetensors", specs,
+                           config.quantization ? "mlx" : "pt");
+  const Sink sink = [&](const void* data, uint64_t bytes) {
+    writer.append(data, bytes);
+    if (progress)
+      progress(static_cast<double>(writer.written_bytes()) / static_cast<double>(total));
+  };
+  for (const Task& task : list.tasks()) task.fill(sink);
+  writer.finish();
+}
+
+}  // namespace
+
+void synthesize(std::string_view shape, uint32_t bits, uint32_t group_size,
+                const std::filesystem::path& out_dir, uint64_t seed,
+                const SynthProgress& progress) {
+  const Shape& model = synth::find_shape(shape);
+  check_arguments(bits, group_size);
+  StagingDirectory staging(check_target(out_dir));
+  write_text_files(staging.path(), model, bits, group_size);
+  const ModelConfig config = read_model_config(staging.path());
+  write_weights(staging.path(), config, seed, progress);
+  load_decoder_weights(Checkpoint(staging.path()), config);  // what we write, we can read
+  staging.commit();
+}
+
+}  // namespace krserve
