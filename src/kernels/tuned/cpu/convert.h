@@ -88,6 +88,7 @@ inline constexpr size_t kBytesOf = kType == FloatType::kF32 ? 4 : 2;
 
 template <FloatType kType>
 KR_INLINE VecF load_part_as_f32(const void* from, size_t count) {
+  if (count == kLanes) return load_as_f32<kType>(from);
   VecF whole{};
   __builtin_memcpy(&whole, from, count * kBytesOf<kType>);
   return load_as_f32<kType>(&whole);

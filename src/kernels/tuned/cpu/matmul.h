@@ -13,10 +13,9 @@ namespace krserve::kernels::KR_CPU_ISA {
 
 inline constexpr uint32_t kTileN = 4;                       // weight rows of a register tile
 inline constexpr uint32_t kTileM = kManyRegisters ? 6 : 3;  // token rows of a register tile
-inline constexpr uint32_t kDirectRows =
-    kTileM;                                // up to here weights are unpacked straight to registers
-inline constexpr uint32_t kBlockK = 1024;  // a multiple of all group sizes
-inline constexpr uint32_t kBlockM = 126;   // token rows per pass over k; a multiple of kTileM
+inline constexpr uint32_t kDirectRows = 2 * kTileM;         // up to here weights stay in registers
+inline constexpr uint32_t kBlockK = 1024;                   // a multiple of all group sizes
+inline constexpr uint32_t kBlockM = 126;  // token rows per pass over k; a multiple of kTileM
 inline constexpr uint32_t kMaxTaskRows = 64;
 inline constexpr size_t kPrefetchBytes = 8192;  // beyond the current tile of weight rows
 static_assert(kBlockM % kTileM == 0);
@@ -70,7 +69,7 @@ struct MatmulProblem {
 
 // Few rows: weight rows [n, n + kTileN) of the task, unpacked once for kRows token rows.
 template <class Format, uint32_t kRows>
-inline void matmul_direct_tile(const MatmulProblem& p, uint32_t first, uint32_t n) {
+inline void matmul_direct_tile(const MatmulProblem& p, uint32_t row, uint32_t first, uint32_t n) {
   const std::byte* w[kTileN];
   const float* scales[kTileN];
   const float* biases[kTileN];
@@ -81,7 +80,7 @@ inline void matmul_direct_tile(const MatmulProblem& p, uint32_t first, uint32_t 
     biases[i] = p.row_biases(clamped - first);
   }
   VecF acc[kRows][kTileN] = {};
-  const float* x = p.x;
+  const float* x = p.x + row * p.ldx;
   const size_t whole_vecs = p.weight.k / kLanes;
   const size_t group_vecs = Format::kQuantized ? p.weight.group_size / kLanes : 8;
   // The rows of the tile lie one after the other: read ahead as one stream.
@@ -118,34 +117,46 @@ inline void matmul_direct_tile(const MatmulProblem& p, uint32_t first, uint32_t 
     if constexpr (Format::kPermuted) {
       for (uint32_t i = 0; i < kTileN; ++i) acc[r][i] = natural_order(acc[r][i]);
     }
-    p.write(r, n, sum4(acc[r][0], acc[r][1], acc[r][2], acc[r][3]));
+    p.write(row + r, n, sum4(acc[r][0], acc[r][1], acc[r][2], acc[r][3]));
   }
 }
 
 template <class Format, uint32_t kRows>
-inline void matmul_direct_rows(const MatmulProblem& p, uint32_t first, uint32_t last) {
-  for (uint32_t n = first; n < last; n += kTileN) matmul_direct_tile<Format, kRows>(p, first, n);
+inline void matmul_direct_rows(const MatmulProblem& p, uint32_t row, uint32_t first,
+                               uint32_t last) {
+  for (uint32_t n = first; n < last; n += kTileN) {
+    matmul_direct_tile<Format, kRows>(p, row, first, n);
+  }
+}
+
+template <class Format>
+inline void matmul_direct_chunk(const MatmulProblem& p, uint32_t row, uint32_t rows, uint32_t first,
+                                uint32_t last) {
+  switch (rows) {
+    case 1:
+      return matmul_direct_rows<Format, 1>(p, row, first, last);
+    case 2:
+      return matmul_direct_rows<Format, 2>(p, row, first, last);
+    case 3:
+      return matmul_direct_rows<Format, 3>(p, row, first, last);
+  }
+  if constexpr (kTileM > 3) {
+    switch (rows) {
+      case 4:
+        return matmul_direct_rows<Format, 4>(p, row, first, last);
+      case 5:
+        return matmul_direct_rows<Format, 5>(p, row, first, last);
+      case 6:
+        return matmul_direct_rows<Format, 6>(p, row, first, last);
+    }
+  }
 }
 
 template <class Format>
 inline void matmul_direct_task(const MatmulProblem& p, uint32_t first, uint32_t last) {
-  switch (p.rows) {
-    case 1:
-      return matmul_direct_rows<Format, 1>(p, first, last);
-    case 2:
-      return matmul_direct_rows<Format, 2>(p, first, last);
-    case 3:
-      return matmul_direct_rows<Format, 3>(p, first, last);
-  }
-  if constexpr (kDirectRows > 3) {
-    switch (p.rows) {
-      case 4:
-        return matmul_direct_rows<Format, 4>(p, first, last);
-      case 5:
-        return matmul_direct_rows<Format, 5>(p, first, last);
-      case 6:
-        return matmul_direct_rows<Format, 6>(p, first, last);
-    }
+  const uint32_t even = ceil_div(p.rows, ceil_div(p.rows, kTileM));
+  for (uint32_t row = 0; row < p.rows; row += even) {
+    matmul_direct_chunk<Format>(p, row, smaller(even, p.rows - row), first, last);
   }
 }
 

@@ -79,13 +79,15 @@ KR_INLINE void store(void* to, VecF v) {
   __builtin_memcpy(to, &v, sizeof(v));
 }
 
-// The first `count` < kLanes elements; the others are 0.
+// The first `count` <= kLanes elements; the others are 0.
 KR_INLINE VecF load_part(const void* from, size_t count) {
+  if (count == kLanes) return load(from);
   VecF v{};
   __builtin_memcpy(&v, from, count * sizeof(float));
   return v;
 }
 KR_INLINE void store_part(void* to, VecF v, size_t count) {
+  if (count == kLanes) return store(to, v);
   __builtin_memcpy(to, &v, count * sizeof(float));
 }
 
