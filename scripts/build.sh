@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Configures and builds a preset: scripts/build.sh release [target...]. The Rust crate is compiled once for all presets.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+preset=$1
+shift
+launcher=$(command -v ccache || true)
+options=("-DKRSERVE_CARGO_TARGET_DIR=$PWD/build/cargo")
+[ -z "$launcher" ] || options+=("-DCMAKE_CXX_COMPILER_LAUNCHER=$launcher" "-DCMAKE_C_COMPILER_LAUNCHER=$launcher")
+# -g1 and -O1 keep the sanitizer builds short and their stack traces readable.
+case $preset in asan | tsan) options+=("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1") ;; esac
+if [ "$(uname -s)" = Darwin ]; then options+=("-DCMAKE_PREFIX_PATH=$(brew --prefix)"); fi
+
+cmake --preset "$preset" "${options[@]}"
+exec cmake --build --preset "$preset" --parallel "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" ${@:+--target "$@"}

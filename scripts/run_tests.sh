@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Every check and test, stage by stage; a failure does not stop the stages after it.
+# The last line is "N passed, N failed" over all of them; the exit status is 0 only when nothing failed.
+# Arguments pick stages: scripts/run_tests.sh checks tooling
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+readonly RESULTS=$PWD/build/test-results
+readonly SANITIZED='runtime engine device'  # labels of the suites that run under sanitizers
+readonly STAGES=(checks tooling release http asan tsan)
+
+started=$SECONDS
+stage_folder=""
+
+begin() {
+  stage_folder=$RESULTS/$1
+  rm -rf "$stage_folder"
+  mkdir -p "$stage_folder/gtest"
+  printf '\n=== %s (after %d s)\n' "$2" $((SECONDS - started))
+}
+
+# The stage could not run; counted as a failure by count_results.py.
+give_up() { printf '%s\n' "$*" | tee "$stage_folder/error"; }
+
+stage_checks() {
+  begin 1-checks "checks (pre-commit)"
+  .venv/bin/pre-commit run --all-files --color never >"$stage_folder/pre-commit.log" 2>&1 ||
+    grep -q 'Failed$' "$stage_folder/pre-commit.log" || give_up "pre-commit did not run"
+  cat "$stage_folder/pre-commit.log"
+}
+
+stage_tooling() {
+  begin 2-tooling "tests of the checks"
+  .venv/bin/pytest -q -p no:cacheprovider --junitxml "$stage_folder/pytest.xml" tests/tooling
+  [ -s "$stage_folder/pytest.xml" ] || give_up "pytest left no results"
+}
+
+# ctest in build/$1 with the arguments after it; each GoogleTest program writes its single results too.
+run_ctest() {
+  local preset=$1
+  shift
+  GTEST_OUTPUT="xml:$stage_folder/gtest/" ctest --preset "$preset" --no-tests=error \
+    --output-junit "$stage_folder/ctest.xml" "$@"
+  [ -s "$stage_folder/ctest.xml" ] || give_up "ctest left no results"
+}
+
+stage_release() {
+  begin 3-release "release build and all C++ tests"
+  if scripts/build.sh release; then run_ctest release; else give_up "the release build failed"; fi
+}
+
+stage_http() {
+  begin 4-http "HTTP tests against the real server"
+  if [ ! -x build/release/bin/krserve ]; then give_up "build/release/bin/krserve is not there"; return; fi
+  .venv/bin/pytest -q -p no:cacheprovider --junitxml "$stage_folder/pytest.xml" tests/http
+  [ -s "$stage_folder/pytest.xml" ] || give_up "pytest left no results"
+}
+
+# Names of the tests with label $2 in build/$1; a test, its program and its target share one name.
+tests_with_label() {
+  ctest --test-dir "build/$1" -N -L "^$2\$" | sed -n 's/^ *Test *#[0-9]*: \([A-Za-z0-9_.-]*\).*/\1/p'
+}
+
+sanitized() {
+  local preset=$1 label names targets=()
+  # Configured first, because only then ctest knows what there is; `help` builds nothing.
+  scripts/build.sh "$preset" help >"$stage_folder/configure.log" 2>&1 ||
+    { cat "$stage_folder/configure.log"; give_up "configuring $preset failed"; return; }
+  for label in $SANITIZED; do
+    names=$(tests_with_label "$preset" "$label")
+    if [ -z "$names" ]; then give_up "no test has the label $label"; return; fi
+    mapfile -t -O "${#targets[@]}" targets <<<"$names"
+  done
+  if scripts/build.sh "$preset" "${targets[@]}"; then
+    run_ctest "$preset" -L "^(${SANITIZED// /|})\$"
+  else
+    give_up "the $preset build failed"
+  fi
+}
+
+stage_asan() {
+  begin 5-asan "runtime, engine and device suites under AddressSanitizer and UBSan"
+  sanitized asan
+}
+
+stage_tsan() {
+  begin 6-tsan "runtime, engine and device suites under ThreadSanitizer"
+  sanitized tsan
+}
+
+chosen=("$@")
+[ "${#chosen[@]}" -gt 0 ] || chosen=("${STAGES[@]}")
+for stage in "${chosen[@]}"; do
+  [[ " ${STAGES[*]} " == *" $stage "* ]] || { echo "no stage $stage; there are ${STAGES[*]}" >&2; exit 2; }
+done
+rm -rf "$RESULTS"
+for stage in "${chosen[@]}"; do "stage_$stage"; done
+printf '\n=== summary (%d s)\n' $((SECONDS - started))
+exec python3 scripts/count_results.py "$RESULTS"
