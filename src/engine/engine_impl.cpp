@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -108,6 +109,7 @@ EngineImpl::~EngineImpl() {
 void EngineImpl::run() {
   for (;;) {
     take_intake();
+    lift_quarantine();
     {
       const std::lock_guard lock(intake_mutex_);
       const bool hung = now_ns() - last_progress_ns_.load() > kStopPatienceNs;
@@ -174,7 +176,7 @@ bool EngineImpl::submit_next() {
     steps_.push_back(p_->runner->submit(plan, was_idle_ && steps_.empty()));
     was_idle_ = false;
   } catch (const Error& error) {
-    contain(plan, error.what());
+    contain(plan, false, error.what());
   }
   return true;
 }
@@ -191,24 +193,22 @@ void EngineImpl::wait_for_front() {
                               "timeout_ms = {})",
                               stuck_ns / 1'000'000, limit.count() / 1'000'000);
   } catch (const Error& error) {
-    const StepPlan failed = std::move(front.plan);
-    steps_.pop_front();
-    contain(failed, error.what());
+    contain(StepPlan(front.plan), true, error.what());
   }
 }
 
 void EngineImpl::finish_front() {
-  StepInFlight step = std::move(steps_.front());
-  steps_.pop_front();
   const uint64_t now = now_ns();
   last_progress_ns_.store(now);
-  in_flight_.store(static_cast<uint32_t>(steps_.size()));
   try {
-    p_->runner->wait(step, kNoTimeout);
+    p_->runner->wait(steps_.front(), kNoTimeout);
   } catch (const Error& error) {
-    contain(step.plan, error.what());
+    contain(StepPlan(steps_.front().plan), true, error.what());
     return;
   }
+  const StepInFlight step = std::move(steps_.front());
+  steps_.pop_front();
+  in_flight_.store(static_cast<uint32_t>(steps_.size()));
   p_->runner->note_completed();
   size_t sample = 0;
   for (const PlannedRows& part : step.plan.parts) {
@@ -218,13 +218,15 @@ void EngineImpl::finish_front() {
   publish();
 }
 
-void EngineImpl::contain(const StepPlan& failed, const std::string& why) {
+void EngineImpl::contain(const StepPlan& failed, bool front_failed, const std::string& why) {
   log().error("[engine.step] a step failed, {} requests with it: {}", failed.parts.size(), why);
-  p_->components.compute->wait_idle(std::chrono::seconds(2));
-  std::deque<StepInFlight> lost;
-  lost.swap(steps_);
+  std::vector<PlannedRows> lost;
+  for (size_t i = front_failed ? 1 : 0; i < steps_.size(); ++i) {
+    const auto& parts = steps_[i].plan.parts;
+    lost.insert(lost.end(), parts.begin(), parts.end());
+  }
   in_flight_.store(0);
-  p_->runner->recover();
+  if (!p_->runner->recover(std::exchange(steps_, {}))) quarantine(failed, lost);
   for (const PlannedRows& part : failed.parts) {
     p_->scheduler->step_ended(part.sequence);
     if (part.sequence->state != SequenceState::kFinished) {
@@ -232,14 +234,25 @@ void EngineImpl::contain(const StepPlan& failed, const std::string& why) {
     }
   }
   // Their tokens of the lost steps are drawn again, from the same seed and counter.
-  for (const StepInFlight& step : lost) {
-    for (const PlannedRows& part : step.plan.parts) p_->scheduler->preempt(part.sequence);
-  }
-  for (const StepInFlight& step : lost) {
-    for (const PlannedRows& part : step.plan.parts) p_->scheduler->step_ended(part.sequence);
-  }
+  for (const PlannedRows& part : lost) p_->scheduler->preempt(part.sequence);
+  for (const PlannedRows& part : lost) p_->scheduler->step_ended(part.sequence);
   last_progress_ns_.store(now_ns());
   was_idle_ = true;
+}
+
+// A hung step may yet write to its pages and slots: nobody else gets those pages, and every running
+// sequence is computed again, in fresh device state.
+void EngineImpl::quarantine(const StepPlan& failed, const std::vector<PlannedRows>& lost) {
+  for (const PlannedRows& part : failed.parts) p_->cache->quarantine(part.pages);
+  for (const PlannedRows& part : lost) p_->cache->quarantine(part.pages);
+  quarantined_ = true;
+  for (const SequencePtr& sequence : p_->scheduler->all()) p_->scheduler->preempt(sequence);
+}
+
+void EngineImpl::lift_quarantine() {
+  if (!quarantined_ || !p_->runner->reclaim()) return;
+  p_->cache->lift_quarantine();
+  quarantined_ = false;
 }
 
 bool EngineImpl::drain(uint64_t timeout_ns) {

@@ -67,7 +67,10 @@ class EngineImpl final : public Engine {
               const std::string& error = {});
   void count_finish(const Sequence& sequence, FinishReason reason, const RequestTimes& times);
   // A step failed: its sequences fail, others in flight are computed again, the ring is rebuilt.
-  void contain(const StepPlan& failed, const std::string& why);
+  // `front_failed`: it is steps_.front(); else it never got in flight.
+  void contain(const StepPlan& failed, bool front_failed, const std::string& why);
+  void quarantine(const StepPlan& failed, const std::vector<PlannedRows>& lost);
+  void lift_quarantine();
   void publish();
 
   std::unique_ptr<EngineParts> p_;
@@ -85,6 +88,7 @@ class EngineImpl final : public Engine {
   std::unordered_map<RequestId, SequencePtr> sequences_;
   std::deque<StepInFlight> steps_;
   bool was_idle_ = true;
+  bool quarantined_ = false;
 
   std::atomic<uint32_t> in_flight_{0};
   std::atomic<uint64_t> last_progress_ns_{0};

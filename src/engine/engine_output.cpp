@@ -117,6 +117,7 @@ void EngineImpl::finish(const SequencePtr& sequence, FinishReason reason, std::s
   chunk.completion_tokens = sequence->output_tokens();
   chunk.times = times_of(*sequence, now_ns());
   count_finish(*sequence, reason, chunk.times);
+  publish();
   sequence->sink(std::move(chunk));
   sequence->sink = nullptr;  // lets go of the connection it holds
   const std::lock_guard lock(intake_mutex_);

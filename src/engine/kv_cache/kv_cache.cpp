@@ -37,6 +37,7 @@ KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options,
         allocator.allocate(count * layout_.page_bytes, runtime::MemoryTag::kKv));
     views_.push_back(segments_.back().view());
   }
+  quarantined_.assign(total_pages_, false);
   free_.reserve(total_pages_);
   for (uint32_t page = total_pages_; page > 0; --page) free_.push_back(page - 1);
 }
@@ -60,8 +61,20 @@ bool KvCache::grow(std::vector<uint32_t>& pages, uint64_t tokens) {
 }
 
 void KvCache::release(std::vector<uint32_t>& pages) {
-  free_.insert(free_.end(), pages.rbegin(), pages.rend());
+  for (auto page = pages.rbegin(); page != pages.rend(); ++page) {
+    (quarantined_[*page] ? held_back_ : free_).push_back(*page);
+  }
   pages.clear();
+}
+
+void KvCache::quarantine(const std::vector<uint32_t>& pages) {
+  for (const uint32_t page : pages) quarantined_[page] = true;
+}
+
+void KvCache::lift_quarantine() {
+  quarantined_.assign(total_pages_, false);
+  free_.insert(free_.end(), held_back_.begin(), held_back_.end());
+  held_back_.clear();
 }
 
 bool KvCache::check_integrity() const {

@@ -41,6 +41,9 @@ class KvCache {
   bool grow(std::vector<uint32_t>& pages, uint64_t tokens);
   // Gives all pages back.
   void release(std::vector<uint32_t>& pages);
+  // A hung step may still write these: they stay out of use, released or not, until lift_quarantine.
+  void quarantine(const std::vector<uint32_t>& pages);
+  void lift_quarantine();
   bool check_integrity() const;
 
  private:
@@ -49,6 +52,8 @@ class KvCache {
   std::vector<runtime::Allocation> segments_;
   std::vector<BufferView> views_;
   std::vector<uint32_t> free_;  // a stack: the page used last is the warmest
+  std::vector<bool> quarantined_;
+  std::vector<uint32_t> held_back_;  // released while quarantined
 };
 
 }  // namespace krserve::engine

@@ -11,15 +11,17 @@ namespace krserve::engine {
 using runtime::Allocation;
 using runtime::MemoryTag;
 
+namespace {
+
+// How long a queue with a failed step may take to end the others that it holds.
+constexpr std::chrono::seconds kRecoverPatience{2};
+
+}  // namespace
+
 struct StepRunner::Memory {
   StepCapacity capacity;
   StepBuffers buffers;
   std::vector<Allocation> owned;
-
-  void free_after(runtime::Allocator& allocator, const TimelinePoint& point) {
-    for (Allocation& allocation : owned) allocator.free_after(std::move(allocation), point);
-    owned.clear();
-  }
 };
 
 StepRunner::StepRunner(Components& components, const Decoder& decoder,
@@ -27,11 +29,16 @@ StepRunner::StepRunner(Components& components, const Decoder& decoder,
                        const StepRunnerOptions& options)
     : c_(components), decoder_(decoder), kv_segments_(kv_segments), options_(options) {
   largest_ = {options.max_rows, options.slots};
-  const uint64_t slots = options.slots;
+  timeline_ = c_.device->new_timeline();
+  make_slot_state();
+}
+
+// What the device keeps of each slot between steps.
+void StepRunner::make_slot_state() {
+  const uint64_t slots = options_.slots;
   last_token_ = c_.allocator->allocate(slots * sizeof(int32_t), MemoryTag::kOther);
   token_counts_ = c_.allocator->allocate(
-      slots * decoder.config().vocab_size * sizeof(uint16_t), MemoryTag::kOther);
-  timeline_ = c_.device->new_timeline();
+      slots * decoder_.config().vocab_size * sizeof(uint16_t), MemoryTag::kOther);
   auto commands = c_.compute->begin(CommandBufferUse::kOnce, "clear slots");
   commands->fill(last_token_.view(), 0);
   const TimelinePoint cleared{timeline_, ++last_value_};
@@ -130,7 +137,7 @@ StepInFlight StepRunner::submit_with_ring(StepPlan plan, bool after_idle) {
     step.end = c_.ring->commit(step.ring_slot, commands,
                                {&uploaded, uploaded.timeline ? 1U : 0U}, replayed, after_idle);
     if (step.plan.samples > 0) start_download(step, memory.buffers.sampled);
-    once.free_after(*c_.allocator, step.end);
+    step.owned = std::move(once.owned);
   } catch (...) {
     c_.ring->abandon(step.ring_slot);
     throw;
@@ -174,12 +181,31 @@ WaitResult StepRunner::wait(StepInFlight& step, std::chrono::nanoseconds timeout
   return c_.transfers->wait(step.download, timeout);
 }
 
-void StepRunner::recover() {
+bool StepRunner::recover(std::deque<StepInFlight> lost) {
+  const bool at_rest = c_.compute->wait_idle(kRecoverPatience);
+  if (!at_rest) {
+    Abandoned& old = abandoned_.emplace_back();
+    old.queue = c_.compute;
+    old.steps = std::move(lost);
+    old.memory = std::move(slot_memory_);
+    old.allocations.push_back(std::move(workspace_));
+    old.allocations.push_back(std::move(last_token_));
+    old.allocations.push_back(std::move(token_counts_));
+    slot_memory_.clear();
+  }
   c_.compute = c_.device->new_queue(QueueKind::kCompute);
   timeline_ = c_.device->new_timeline();
   last_value_ = 0;
   if (c_.ring) c_.ring->rebuild(c_.compute);
-  c_.allocator->collect(true);
+  if (!at_rest) make_slot_state();
+  return at_rest;
+}
+
+bool StepRunner::reclaim() {
+  std::erase_if(abandoned_, [](const Abandoned& old) {
+    return old.queue->wait_idle(std::chrono::nanoseconds(0));
+  });
+  return abandoned_.empty();
 }
 
 void StepRunner::note_completed() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <list>
 #include <memory>
 #include <vector>
 
@@ -13,7 +14,7 @@
 
 namespace krserve::engine {
 
-// A committed step. Move-only; owned by the engine until finish().
+// A committed step. Move-only; keeps what it uses alive until its tokens have been read.
 struct StepInFlight {
   StepPlan plan;
   TimelinePoint end;
@@ -21,6 +22,7 @@ struct StepInFlight {
   // Where the download lands; on the heap, so that moving the step does not move it.
   std::unique_ptr<std::vector<int32_t>> sampled;
   uint32_t ring_slot = 0;
+  std::vector<runtime::Allocation> owned;  // without the pool: this step's buffers
 };
 
 struct StepRunnerOptions {
@@ -47,8 +49,12 @@ class StepRunner {
   // Tokens of the plan's samples, in order. After wait() returned kReached.
   const std::vector<int32_t>& tokens(const StepInFlight& step) const { return *step.sampled; }
 
-  // After a device error: a new compute queue and ring state. Steps in flight are lost.
-  void recover();
+  // After a device error: a new compute queue and ring state. If the old queue does not come to rest
+  // (a hung step), all that its steps may still write is set aside, with `lost`, and new memory is
+  // taken; returns false then. Throws OutOfMemoryError if there is none.
+  bool recover(std::deque<StepInFlight> lost);
+  // Frees what recover() set aside if the old queues have come to rest; true when nothing is left.
+  bool reclaim();
 
   // Busy time of the compute queue since the last reset.
   uint64_t busy_ns() const { return busy_ns_; }
@@ -59,6 +65,7 @@ class StepRunner {
  private:
   struct Memory;  // a step's buffers and who owns them
 
+  void make_slot_state();
   StepCapacity capacity_for(const StepPlan& plan) const;
   Memory make_memory(StepCapacity capacity, bool planned);
   Memory& memory_of_slot(uint32_t slot);
@@ -79,6 +86,14 @@ class StepRunner {
   // parameters and sampled ids for each ring slot.
   runtime::Allocation workspace_;
   std::vector<std::unique_ptr<Memory>> slot_memory_;
+
+  struct Abandoned {
+    std::deque<StepInFlight> steps;
+    std::vector<runtime::Allocation> allocations;
+    std::vector<std::unique_ptr<Memory>> memory;
+    std::shared_ptr<Queue> queue;  // last: destroyed first, before what it may write
+  };
+  std::list<Abandoned> abandoned_;
 
   std::shared_ptr<Timeline> timeline_;  // without the ring
   uint64_t last_value_ = 0;

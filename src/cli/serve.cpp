@@ -1,0 +1,138 @@
+// krserve serve: the HTTP server around one model, until SIGINT or SIGTERM.
+#include <csignal>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <thread>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "engine/engine.h"
+#include "server/http/http_server.h"
+
+namespace krserve::cli {
+namespace {
+
+// SIGINT and SIGTERM, blocked in every thread made after this and taken by wait().
+class StopSignals {
+ public:
+  StopSignals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGINT);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGUSR1);  // sent by wake()
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+  }
+
+  int wait() {
+    int signal = 0;
+    sigwait(&set_, &signal);
+    return signal;
+  }
+  // Ends wait() from another thread.
+  static void wake() { kill(getpid(), SIGUSR1); }
+
+ private:
+  sigset_t set_{};
+};
+
+// Loads on a thread of its own, so that /health answers meanwhile.
+class Loader {
+ public:
+  Loader(const RuntimeConfig& config, std::filesystem::path model_dir)
+      : thread_([this, config, dir = std::move(model_dir)] { load(config, dir); }) {}
+  ~Loader() { join(); }
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  engine::Engine* engine() const { return ready_.load(std::memory_order_acquire); }
+  std::exception_ptr failure() const { return failed_.load() ? failure_ : nullptr; }
+  void join() {
+    if (thread_.joinable()) thread_.join();
+  }
+  void destroy_engine() { engine_.reset(); }
+
+ private:
+  void load(const RuntimeConfig& config, const std::filesystem::path& dir) {
+    try {
+      ProgressBar bar("loading");
+      engine_ = engine::Engine::create(config, dir, [&](double fraction, const std::string& what) {
+        bar.update(fraction, what);
+      });
+      ready_.store(engine_.get(), std::memory_order_release);
+    } catch (...) {
+      failure_ = std::current_exception();
+      failed_.store(true);
+      StopSignals::wake();
+    }
+  }
+
+  std::unique_ptr<engine::Engine> engine_;
+  std::atomic<engine::Engine*> ready_{nullptr};
+  std::atomic<bool> failed_{false};
+  std::exception_ptr failure_;
+  std::thread thread_;  // last: it uses the others
+};
+
+std::string url(const ServerConfig& server, uint16_t port) {
+  const bool ipv6 = server.host.find(':') != std::string::npos;
+  return fmt::format("http://{}{}{}:{}", ipv6 ? "[" : "", server.host, ipv6 ? "]" : "", port);
+}
+
+int run(const CommonOptions& common) {
+  StopSignals signals;
+  const LoadedConfig config = common.load();
+  const auto model_dir = model_directory(config.values);
+  std::atomic<Loader*> loader_view{nullptr};
+  server::HttpServer server(config.values.server, [&loader_view]() -> engine::Engine* {
+    const Loader* loader = loader_view.load();
+    return loader ? loader->engine() : nullptr;
+  });
+  const uint16_t port = server.start();
+  std::printf("listening on %s\n", url(config.values.server, port).c_str());
+  std::fflush(stdout);
+  Loader loader(config.values, model_dir);
+  loader_view.store(&loader);
+
+  const int signal = signals.wait();
+  if (loader.failure()) {
+    server.stop();
+    std::rethrow_exception(loader.failure());
+  }
+  log().info("[server.stop] {}: finishing the running requests (at most {} s)", strsignal(signal),
+             config.values.server.drain_timeout_s);
+  // A second signal ends at once.
+  std::thread([] {
+    StopSignals second;
+    second.wait();
+    _exit(kExitFailure);
+  }).detach();
+  const bool drained = server.drain();
+  server.stop();
+  loader.join();
+  loader.destroy_engine();
+  if (!drained) log().warn("[server.stop] some requests did not finish in time");
+  return kExitOk;
+}
+
+}  // namespace
+
+Command add_serve(CLI::App& app) {
+  auto common = std::make_shared<CommonOptions>();
+  common->add_to(app);
+  common->add_setting(app, "--host", "server.host", "Address to listen on");
+  common->add_setting(app, "--port", "server.port", "Port; 0 = any free one");
+  common->add_setting(app, "--api-key", "server.api_key", "Key that clients must send");
+  common->add_setting(app, "--parallel", "engine.parallel", "Sequences stepped together");
+  return [common] { return run(*common); };
+}
+
+}  // namespace krserve::cli
