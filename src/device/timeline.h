@@ -22,12 +22,12 @@ class Timeline {
   virtual ~Timeline() = default;
 
   virtual uint64_t value() const = 0;
-  // From the host. Values not above the current one are ignored.
+  // From the host. Values not above the current one are ignored, as is every value after a poison.
   virtual void signal(uint64_t value) = 0;
   // Throws DeviceError if the timeline is poisoned and the value was not reached before.
   virtual WaitResult wait(uint64_t value, std::chrono::nanoseconds timeout) = 0;
   // A device error: every present and later waiter for a value not reached gets it. The first
-  // message sticks.
+  // message sticks and the value stays: what ran after a failed command buffer does not heal it.
   virtual void poison(const std::string& message) = 0;
   virtual std::optional<std::string> error() const = 0;
 

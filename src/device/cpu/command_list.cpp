@@ -11,6 +11,14 @@ namespace {
 
 constexpr uint64_t kCopyBlock = 256 * kKiB;
 
+// A copy past the end would corrupt somebody else's memory, and later.
+void check_range(const char* where, const std::string& label, const BufferView& view) {
+  const uint64_t size = view.buffer ? view.buffer->size_bytes() : 0;
+  if (view.offset <= size && view.bytes <= size - view.offset) return;
+  throw_error<DeviceError>(where, "'{}': bytes {}..{} of a buffer of {}", label, view.offset,
+                           view.offset + view.bytes, size);
+}
+
 }  // namespace
 
 CpuCommand& CpuCommandBuffer::append(CpuCommand::Kind kind) {
@@ -39,13 +47,17 @@ void CpuCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_byte
 }
 
 void CpuCommandBuffer::copy(const BufferView& dst, const BufferView& src) {
+  const uint64_t bytes = std::min(dst.bytes, src.bytes);
+  check_range("command_buffer.copy", label_, dst.sub(0, bytes));
+  check_range("command_buffer.copy", label_, src.sub(0, bytes));
   CpuCommand& command = append(CpuCommand::Kind::kCopy);
   command.dst = dst.contents();
   command.src = src.contents();
-  command.bytes = std::min(dst.bytes, src.bytes);
+  command.bytes = bytes;
 }
 
 void CpuCommandBuffer::fill(const BufferView& dst, uint8_t value) {
+  check_range("command_buffer.fill", label_, dst);
   CpuCommand& command = append(CpuCommand::Kind::kFill);
   command.dst = dst.contents();
   command.bytes = dst.bytes;

@@ -99,16 +99,18 @@ void CpuQueue::execute(Submission& submission) {
     if (stopping_.load(std::memory_order_relaxed)) {
       throw DeviceError("cpu_queue.run", "the queue was destroyed before it ran");
     }
-    times.start_ns = now_ns();
-    runner_(*submission.commands);
-    times.end_ns = now_ns();
+    times = runner_(*submission.commands);
   } catch (const std::exception& error) {
     submission.commands->mark_ended(false, {});
-    for (const TimelinePoint& point : submission.signals) point.timeline->poison(error.what());
+    for (const TimelinePoint& point : submission.signals) {
+      if (point.timeline) point.timeline->poison(error.what());
+    }
     return;
   }
   submission.commands->mark_ended(true, times);
-  for (const TimelinePoint& point : submission.signals) point.timeline->signal(point.value);
+  for (const TimelinePoint& point : submission.signals) {
+    if (point.timeline) point.timeline->signal(point.value);
+  }
 }
 
 }  // namespace krserve

@@ -7,7 +7,7 @@ namespace krserve {
 void CpuTimeline::signal(uint64_t value) {
   {
     const std::lock_guard lock(mutex_);
-    if (value <= value_.load(std::memory_order_relaxed)) return;
+    if (value <= value_.load(std::memory_order_relaxed) || !message_.empty()) return;
     value_.store(value, std::memory_order_release);
   }
   changed_.notify_all();

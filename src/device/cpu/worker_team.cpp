@@ -50,8 +50,10 @@ WorkerTeam::~WorkerTeam() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void WorkerTeam::run(CpuCommandBuffer& commands) {
+Timestamps WorkerTeam::run(CpuCommandBuffer& commands) {
   const std::lock_guard turn(run_mutex_);
+  Timestamps times;
+  times.start_ns = now_ns();
   commands_ = &commands;
   counters_ = commands.reset_counters();
   failed_.store(false, std::memory_order_relaxed);
@@ -62,6 +64,8 @@ void WorkerTeam::run(CpuCommandBuffer& commands) {
     const std::lock_guard lock(error_mutex_);
     throw DeviceError("cpu_device.run", commands.describe() + ": " + error_);
   }
+  times.end_ns = now_ns();
+  return times;
 }
 
 void WorkerTeam::worker_loop(uint32_t worker) {

@@ -32,9 +32,10 @@ class WorkerTeam {
   WorkerTeam& operator=(const WorkerTeam&) = delete;
 
   uint32_t size() const { return workers_; }
-  // Runs all commands; the caller works too. One run at a time (callers take turns). Throws
-  // DeviceError with the first worker's failure, after all workers have come to rest.
-  void run(CpuCommandBuffer& commands);
+  // Runs all commands; the caller works too. One run at a time (callers take turns; the time stamps
+  // leave out the wait for one's turn). Throws DeviceError with the first worker's failure, after all
+  // workers have come to rest.
+  Timestamps run(CpuCommandBuffer& commands);
 
  private:
   void worker_loop(uint32_t worker);

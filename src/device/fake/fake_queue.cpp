@@ -19,6 +19,16 @@ FakeTimeline& fake(const TimelinePoint& point) {
   return static_cast<FakeTimeline&>(*point.timeline);
 }
 
+// A wait that cannot end moves the simulated clock on and returns at once (after a breath, so that
+// a polling thread lets the test's thread work).
+std::chrono::nanoseconds real_wait(std::chrono::nanoseconds timeout) {
+  return std::min<std::chrono::nanoseconds>(timeout, std::chrono::milliseconds(1));
+}
+
+uint64_t simulated_ns(std::chrono::nanoseconds timeout) {
+  return static_cast<uint64_t>(std::max<int64_t>(0, timeout.count()));
+}
+
 }  // namespace
 
 bool FakeState::strikes(FakeFault fault, QueueKind kind) {
@@ -43,18 +53,29 @@ bool FakeState::ready(const FakeSubmission& submission, uint64_t& ready_at) cons
   return !submission.hung;
 }
 
-bool FakeState::run_one() {
+std::shared_ptr<FakeLane> FakeState::next_lane(uint64_t& ready_at) {
+  std::shared_ptr<FakeLane> best;
+  std::erase_if(lanes, [](const std::weak_ptr<FakeLane>& lane) { return lane.expired(); });
   for (const std::weak_ptr<FakeLane>& weak : lanes) {
     const std::shared_ptr<FakeLane> lane = weak.lock();
-    uint64_t ready_at = 0;
-    if (!lane || lane->submissions.empty() || !ready(lane->submissions.front(), ready_at)) continue;
-    FakeSubmission submission = std::move(lane->submissions.front());
-    lane->submissions.pop_front();
-    execute(*lane, submission, ready_at);
-    changed.notify_all();
-    return true;
+    uint64_t time = 0;
+    if (!lane || lane->submissions.empty() || !ready(lane->submissions.front(), time)) continue;
+    if (best && best->submissions.front().order < lane->submissions.front().order) continue;
+    best = lane;
+    ready_at = time;
   }
-  return false;
+  return best;
+}
+
+bool FakeState::run_one() {
+  uint64_t ready_at = 0;
+  const std::shared_ptr<FakeLane> lane = next_lane(ready_at);
+  if (!lane) return false;
+  FakeSubmission submission = std::move(lane->submissions.front());
+  lane->submissions.pop_front();
+  execute(*lane, submission, ready_at);
+  changed.notify_all();
+  return true;
 }
 
 void FakeState::pump() {
@@ -62,38 +83,54 @@ void FakeState::pump() {
   }
 }
 
+void FakeState::fail(FakeLane& lane, FakeSubmission& submission, const std::string& why) {
+  record(std::string("fail ") + kind_name(lane.kind) + " " + submission.commands->label());
+  submission.commands->mark_ended(false, {});
+  for (const TimelinePoint& point : submission.signals) {
+    if (point.timeline) fake(point).poison_locked(why);
+  }
+}
+
 void FakeState::execute(FakeLane& lane, FakeSubmission& submission, uint64_t ready_at) {
   CpuCommandBuffer& commands = *submission.commands;
-  bool poisoned = submission.fails;
+  if (submission.fails) return fail(lane, submission, "injected fault in " + commands.describe());
   for (const TimelinePoint& point : submission.waits) {
     uint64_t time = 0;
-    if (point.timeline && !fake(point).reached_at(point.value, time)) poisoned = true;
+    if (point.timeline && !fake(point).reached_at(point.value, time)) {
+      return fail(lane, submission, fake(point).message_locked());
+    }
   }
   Timestamps times;
   times.start_ns = std::max({clock, lane.free_at_ns, ready_at});
   const auto duration = durations.find(commands.label());
   times.end_ns = times.start_ns + (duration == durations.end() ? options.command_buffer_ns
                                                                : duration->second);
-  if (poisoned) {
-    record(std::string("fail ") + kind_name(lane.kind) + " " + commands.label());
-    commands.mark_ended(false, {});
-    for (const TimelinePoint& point : submission.signals) {
-      fake(point).poison_locked("injected fault in " + commands.describe());
-    }
-    return;
-  }
-  lane.free_at_ns = times.end_ns;
   for (const CpuCommand& command : commands.commands()) {
     if (command.kind == CpuCommand::Kind::kDispatch) {
       record(std::string("dispatch ") + ops::op_name(command.op));
     }
   }
-  run_inline(commands, kernels::cpu_kernel_table(kernels::SimdLevel::kPortable), scratch);
+  try {
+    run_inline(commands, kernels::cpu_kernel_table(kernels::SimdLevel::kPortable), scratch);
+  } catch (const std::exception& error) {
+    return fail(lane, submission, commands.describe() + ": " + error.what());
+  }
+  lane.free_at_ns = times.end_ns;
   commands.mark_ended(true, times);
   if (submission.silent) return;
   for (const TimelinePoint& point : submission.signals) {
-    fake(point).signal_at(point.value, times.end_ns);
+    if (point.timeline) fake(point).signal_at(point.value, times.end_ns);
   }
+}
+
+FakeQueue::~FakeQueue() {
+  const std::lock_guard lock(state_->mutex);
+  std::deque<FakeSubmission> unfinished;
+  unfinished.swap(lane_->submissions);
+  for (FakeSubmission& submission : unfinished) {
+    state_->fail(*lane_, submission, "the queue was destroyed before it ran");
+  }
+  if (!unfinished.empty()) state_->pump();
 }
 
 std::shared_ptr<CommandBuffer> FakeQueue::begin(CommandBufferUse use, std::string_view label) {
@@ -115,7 +152,8 @@ void FakeQueue::commit(const std::shared_ptr<CommandBuffer>& commands,
   }
   list->mark_committed();
   state_->record(std::string("commit ") + kind_name(lane_->kind) + " " + list->label());
-  FakeSubmission submission{list, {waits.begin(), waits.end()}, {signals.begin(), signals.end()}};
+  FakeSubmission submission{
+      list, {waits.begin(), waits.end()}, {signals.begin(), signals.end()}, ++state_->commits};
   submission.fails = state_->strikes(FakeFault::kExecution, lane_->kind);
   submission.hung = state_->strikes(FakeFault::kHang, lane_->kind);
   submission.silent = state_->strikes(FakeFault::kLostCompletion, lane_->kind);
@@ -125,14 +163,15 @@ void FakeQueue::commit(const std::shared_ptr<CommandBuffer>& commands,
 
 bool FakeQueue::wait_idle(std::chrono::nanoseconds timeout) {
   std::unique_lock lock(state_->mutex);
-  if (!lane_->submissions.empty() && timeout != kNoTimeout) {
-    state_->changed.wait_for(lock, std::min<std::chrono::nanoseconds>(
-                                       timeout, std::chrono::milliseconds(1)));
-  } else {
-    state_->changed.wait(lock, [this] { return lane_->submissions.empty(); });
+  const auto is_idle = [this] { return lane_->submissions.empty(); };
+  if (timeout == kNoTimeout) {
+    state_->changed.wait(lock, is_idle);
+  } else if (!state_->changed.wait_for(lock, real_wait(timeout), is_idle)) {
+    state_->clock += simulated_ns(timeout);
+    return false;
   }
-  state_->clock = std::max(state_->clock, lane_->submissions.empty() ? lane_->free_at_ns : 0);
-  return lane_->submissions.empty();
+  state_->clock = std::max(state_->clock, lane_->free_at_ns);
+  return true;
 }
 
 uint64_t FakeTimeline::value() const {
@@ -147,7 +186,7 @@ void FakeTimeline::signal(uint64_t value) {
 }
 
 void FakeTimeline::signal_at(uint64_t value, uint64_t time_ns) {
-  if (!history_.empty() && value <= history_.back().first) return;
+  if (poisoned() || (!history_.empty() && value <= history_.back().first)) return;
   const uint64_t last = history_.empty() ? 0 : history_.back().second;
   history_.emplace_back(value, std::max(last, time_ns));
   state_->changed.notify_all();
@@ -162,8 +201,6 @@ bool FakeTimeline::reached_at(uint64_t value, uint64_t& time_ns) const {
   return true;
 }
 
-// A wait that cannot end moves the simulated clock on and returns at once (after a breath, so that
-// a polling thread lets the test's thread work).
 WaitResult FakeTimeline::wait(uint64_t value, std::chrono::nanoseconds timeout) {
   std::unique_lock lock(state_->mutex);
   uint64_t time = 0;
@@ -171,10 +208,8 @@ WaitResult FakeTimeline::wait(uint64_t value, std::chrono::nanoseconds timeout) 
   if (!over()) {
     if (timeout == kNoTimeout) {
       state_->changed.wait(lock, over);
-    } else if (!state_->changed.wait_for(
-                   lock, std::min<std::chrono::nanoseconds>(timeout, std::chrono::milliseconds(1)),
-                   over)) {
-      state_->clock += static_cast<uint64_t>(timeout.count());
+    } else if (!state_->changed.wait_for(lock, real_wait(timeout), over)) {
+      state_->clock += simulated_ns(timeout);
       return WaitResult::kTimeout;
     }
   }

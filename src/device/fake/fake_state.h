@@ -18,6 +18,7 @@ struct FakeSubmission {
   std::shared_ptr<CpuCommandBuffer> commands;
   std::vector<TimelinePoint> waits;
   std::vector<TimelinePoint> signals;
+  uint64_t order = 0;  // of the commit, over all queues
   bool hung = false;
   bool fails = false;
   bool silent = false;
@@ -45,11 +46,13 @@ struct FakeState {
   // Runs one command buffer whose turn it is; false if there is none.
   bool run_one();
   void pump();
+  void fail(FakeLane& lane, FakeSubmission& submission, const std::string& why);
 
   mutable std::mutex mutex;
   std::condition_variable changed;
   FakeOptions options;
   uint64_t clock = 1000;
+  uint64_t commits = 0;
   std::vector<std::string> calls;
   std::vector<FakeInjection> injections;
   std::vector<std::weak_ptr<FakeLane>> lanes;
@@ -59,6 +62,8 @@ struct FakeState {
 
  private:
   bool ready(const FakeSubmission& submission, uint64_t& ready_at) const;
+  // The lane whose next command buffer was committed first among those that can run; or null.
+  std::shared_ptr<FakeLane> next_lane(uint64_t& ready_at);
   void execute(FakeLane& lane, FakeSubmission& submission, uint64_t ready_at);
 };
 
@@ -75,6 +80,7 @@ class FakeTimeline final : public Timeline {
   // With the state's mutex held.
   void signal_at(uint64_t value, uint64_t time_ns);
   void poison_locked(const std::string& message);
+  const std::string& message_locked() const { return message_; }
   // When the value was reached; false if it was not.
   bool reached_at(uint64_t value, uint64_t& time_ns) const;
   bool poisoned() const { return !message_.empty(); }
@@ -89,6 +95,8 @@ class FakeQueue final : public Queue {
  public:
   FakeQueue(std::shared_ptr<FakeState> state, std::shared_ptr<FakeLane> lane)
       : state_(std::move(state)), lane_(std::move(lane)) {}
+  // What has not run by then fails.
+  ~FakeQueue() override;
 
   QueueKind kind() const override { return lane_->kind; }
   std::shared_ptr<CommandBuffer> begin(CommandBufferUse use, std::string_view label) override;
