@@ -28,6 +28,11 @@ using synth::Sink;
 constexpr const char* kWhere = "model.synth";
 // Logits get about this deviation: |h| = sqrt(hidden) after the last norm.
 constexpr double kLogitDeviation = 3.0;
+// Over 1/sqrt(k). These two keep greedy output from settling on one token: queries and keys large
+// enough for attention to pick single positions, and a residual stream in which the embedding of
+// the token itself (tied to the head) does not win.
+constexpr double kQueryKeyGain = 2.0;
+constexpr double kResidualGain = 4.0;
 constexpr double kNormDeviation = 0.1;
 constexpr double kBiasDeviation = 0.1;
 
@@ -62,25 +67,30 @@ class TaskList {
     const uint32_t hidden = config_.hidden_size;
     const uint32_t inner = config_.intermediate_size;
     add_vector(prefix + "input_layernorm.weight", hidden, 1.0, kNormDeviation);
-    add_linear(prefix + "self_attn.q_proj", config_.q_size(), hidden, config_.qkv_bias);
-    add_linear(prefix + "self_attn.k_proj", config_.kv_size(), hidden, config_.qkv_bias);
-    add_linear(prefix + "self_attn.v_proj", config_.kv_size(), hidden, config_.qkv_bias);
-    add_linear(prefix + "self_attn.o_proj", hidden, config_.q_size(), false);
+    add_linear(prefix + "self_attn.q_proj", config_.q_size(), hidden, kQueryKeyGain);
+    add_linear(prefix + "self_attn.k_proj", config_.kv_size(), hidden, kQueryKeyGain);
+    add_linear(prefix + "self_attn.v_proj", config_.kv_size(), hidden, 1.0);
+    add_linear(prefix + "self_attn.o_proj", hidden, config_.q_size(), kResidualGain);
+    if (config_.qkv_bias) {
+      add_vector(prefix + "self_attn.q_proj.bias", config_.q_size(), 0.0, kBiasDeviation);
+      add_vector(prefix + "self_attn.k_proj.bias", config_.kv_size(), 0.0, kBiasDeviation);
+      add_vector(prefix + "self_attn.v_proj.bias", config_.kv_size(), 0.0, kBiasDeviation);
+    }
     if (config_.qk_norm) {
-      add_vector(prefix + "self_attn.q_norm.weight", config_.head_dim, 1.0, kNormDeviation);
-      add_vector(prefix + "self_attn.k_norm.weight", config_.head_dim, 1.0, kNormDeviation);
+      add_vector(prefix + "self_attn.q_norm.weight", config_.head_dim, kQueryKeyGain,
+                 kNormDeviation);
+      add_vector(prefix + "self_attn.k_norm.weight", config_.head_dim, kQueryKeyGain,
+                 kNormDeviation);
     }
     add_vector(prefix + "post_attention_layernorm.weight", hidden, 1.0, kNormDeviation);
-    add_linear(prefix + "mlp.gate_proj", inner, hidden, false);
-    add_linear(prefix + "mlp.up_proj", inner, hidden, false);
-    add_linear(prefix + "mlp.down_proj", hidden, inner, false);
+    add_linear(prefix + "mlp.gate_proj", inner, hidden, 1.0);
+    add_linear(prefix + "mlp.up_proj", inner, hidden, 1.0);
+    add_linear(prefix + "mlp.down_proj", hidden, inner, kResidualGain);
   }
 
-  // Deviation 1/sqrt(k) keeps a product of normed input at deviation 1: the residual stream grows
-  // with the square root of the depth only, and the token itself does not dominate its own logit.
-  void add_linear(const std::string& module, uint32_t n, uint32_t k, bool bias) {
-    add_matrix(module, n, k, 1.0 / std::sqrt(k));
-    if (bias) add_vector(module + ".bias", n, 0.0, kBiasDeviation);
+  // With gain 1 the product of a normed input has deviation 1.
+  void add_linear(const std::string& module, uint32_t n, uint32_t k, double gain) {
+    add_matrix(module, n, k, gain / std::sqrt(k));
   }
 
   void add_vector(const std::string& name, uint32_t size, double mean, double deviation) {

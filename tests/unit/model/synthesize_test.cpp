@@ -84,9 +84,11 @@ TEST_P(SynthesizeTiny, LoadsWithBalancedWeights) {
   const DecoderWeights weights = load_decoder_weights(checkpoint, config);
   EXPECT_EQ(config.quantization.has_value(), bits != 16);
   EXPECT_EQ(checkpoint.files()[0].realigned_bytes(), 0u);
-  for (const auto* linear : {&weights.layers[0].q, &weights.layers[3].down}) {
+  const std::pair<const LinearWeights*, double> gains[] = {
+      {&weights.layers[0].q, 2.0}, {&weights.layers[1].v, 1.0}, {&weights.layers[3].down, 4.0}};
+  for (const auto& [linear, gain] : gains) {
     const Moments m = moments(*linear);
-    const double expected = 1.0 / std::sqrt(linear->args.k);
+    const double expected = gain / std::sqrt(linear->args.k);
     EXPECT_NEAR(m.deviation, expected, 0.06 * expected) << linear->module;
     EXPECT_NEAR(m.mean, 0.0, 0.02 * expected) << linear->module;
   }
