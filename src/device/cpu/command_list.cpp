@@ -92,6 +92,7 @@ TaskCounter* CpuCommandBuffer::reset_counters() {
   } else {
     for (size_t i = 0; i < commands_.size(); ++i) {
       counters_[i].next.store(0, std::memory_order_relaxed);
+      counters_[i].done.store(0, std::memory_order_relaxed);
     }
   }
   return counters_.get();

@@ -24,9 +24,11 @@ struct CpuCommand {
   uint64_t bytes = 0;
 };
 
-// The next task of a command; one cache line each, as workers of a team share them.
+// Progress of a command in one execution; one cache line each, as all workers of a team write them.
 struct alignas(64) TaskCounter {
-  std::atomic<uint32_t> next{0};
+  std::atomic<uint32_t> next{0};  // the next task to take
+  // Tasks ended, for all commands up to the next barrier; kept at the first of them.
+  std::atomic<uint32_t> done{0};
 };
 
 class CpuCommandBuffer final : public CommandBuffer {

@@ -1,6 +1,7 @@
 #include "device/cpu/worker_team.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
 #include "base/units.h"
@@ -11,6 +12,9 @@
 
 namespace krserve {
 namespace {
+
+constexpr uint64_t kOpen = uint64_t{1} << 31;
+constexpr uint64_t kInside = kOpen - 1;  // mask of the number of helpers in the run
 
 void cpu_pause() {
 #if defined(__x86_64__)
@@ -50,22 +54,21 @@ WorkerTeam::~WorkerTeam() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-Timestamps WorkerTeam::run(CpuCommandBuffer& commands) {
+void WorkerTeam::run(CpuCommandBuffer& commands) {
   const std::lock_guard turn(run_mutex_);
-  Timestamps times;
-  times.start_ns = now_ns();
   commands_ = &commands;
   counters_ = commands.reset_counters();
   failed_.store(false, std::memory_order_relaxed);
-  epoch_.fetch_add(1, std::memory_order_release);
+  const uint64_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
+  gate_.store((epoch & UINT32_MAX) << 32 | kOpen, std::memory_order_release);
+  epoch_.store(static_cast<uint32_t>(epoch), std::memory_order_release);
   if (workers_ > 1) epoch_.notify_all();
-  work(0);
+  work(scratch_[0]);
+  close_run();
   if (failed_.load(std::memory_order_acquire)) {
     const std::lock_guard lock(error_mutex_);
     throw DeviceError("cpu_device.run", commands.describe() + ": " + error_);
   }
-  times.end_ns = now_ns();
-  return times;
 }
 
 void WorkerTeam::worker_loop(uint32_t worker) {
@@ -74,49 +77,89 @@ void WorkerTeam::worker_loop(uint32_t worker) {
     spin_.until_changed(epoch_, seen);
     seen = epoch_.load(std::memory_order_acquire);
     if (stopping_.load(std::memory_order_relaxed)) return;
-    work(worker);
+    if (!join_run(seen)) continue;
+    work(scratch_[worker]);
+    leave_run();
   }
 }
 
-void WorkerTeam::work(uint32_t worker) {
-  size_t index = 0;
-  for (const CpuCommand& command : commands_->commands()) {
-    TaskCounter& counter = counters_[index++];
-    if (command.kind == CpuCommand::Kind::kBarrier) {
-      barrier();
-    } else if (!failed_.load(std::memory_order_relaxed)) {
-      work_on(command, counter, scratch_[worker]);
+// False if the run of this epoch is over already.
+bool WorkerTeam::join_run(uint32_t epoch) {
+  uint64_t gate = gate_.load(std::memory_order_acquire);
+  while (gate >> 32 == epoch && (gate & kOpen) != 0) {
+    if (gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acq_rel)) return true;
+  }
+  return false;
+}
+
+void WorkerTeam::leave_run() {
+  gate_.fetch_sub(1, std::memory_order_acq_rel);
+  departures_.fetch_add(1, std::memory_order_release);
+  departures_.notify_all();
+}
+
+// Lets no more helpers in and waits for those inside to leave.
+void WorkerTeam::close_run() {
+  gate_.fetch_and(~kOpen, std::memory_order_acq_rel);
+  for (;;) {
+    const uint32_t departures = departures_.load(std::memory_order_acquire);
+    if ((gate_.load(std::memory_order_acquire) & kInside) == 0) return;
+    spin_.until_changed(departures_, departures);
+  }
+}
+
+void WorkerTeam::work(kernels::Scratch& scratch) {
+  const std::span<const CpuCommand> all = commands_->commands();
+  size_t first = 0;
+  while (first < all.size()) {
+    size_t end = first;
+    while (end < all.size() && all[end].kind != CpuCommand::Kind::kBarrier) ++end;
+    if (end > first) work_on({all.subspan(first, end - first), counters_ + first}, scratch);
+    first = end + 1;
+  }
+}
+
+// Takes what tasks it can get and returns when all tasks of the interval have ended.
+void WorkerTeam::work_on(const Interval& interval, kernels::Scratch& scratch) {
+  // More commands between two barriers than this are counted twice instead of remembered.
+  constexpr size_t kRemembered = 16;
+  std::array<uint32_t, kRemembered> remembered{};
+  const auto tasks_of = [&](size_t i) { return task_count(interval.commands[i], table_); };
+  uint32_t total = 0;
+  for (size_t i = 0; i < interval.commands.size(); ++i) {
+    const uint32_t tasks = tasks_of(i);
+    if (i < kRemembered) remembered[i] = tasks;
+    total += tasks;
+  }
+  std::atomic<uint32_t>& done = interval.counters[0].done;
+  for (size_t i = 0; i < interval.commands.size(); ++i) {
+    take_tasks(interval.commands[i], interval.counters[i],
+               i < kRemembered ? remembered[i] : tasks_of(i), done, total, scratch);
+  }
+  for (uint32_t ended = done.load(std::memory_order_acquire); ended != total;
+       ended = done.load(std::memory_order_acquire)) {
+    spin_.until_changed(done, ended);
+  }
+}
+
+void WorkerTeam::take_tasks(const CpuCommand& command, TaskCounter& counter, uint32_t tasks,
+                            std::atomic<uint32_t>& done, uint32_t total,
+                            kernels::Scratch& scratch) {
+  // A few turns per worker: enough to even out, few enough to stay off the counter.
+  const uint32_t turn = std::max(1U, tasks / (workers_ * 8));
+  while (counter.next.load(std::memory_order_relaxed) < tasks) {
+    const uint32_t begin = counter.next.fetch_add(turn, std::memory_order_relaxed);
+    if (begin >= tasks) return;
+    const uint32_t end = std::min(tasks, begin + turn);
+    try {
+      if (!failed_.load(std::memory_order_relaxed)) run_tasks(command, table_, begin, end, scratch);
+    } catch (const std::exception& error) {
+      fail(error.what());
+    }
+    if (done.fetch_add(end - begin, std::memory_order_acq_rel) + (end - begin) == total) {
+      done.notify_all();
     }
   }
-  barrier();
-}
-
-void WorkerTeam::work_on(const CpuCommand& command, TaskCounter& counter,
-                         kernels::Scratch& scratch) {
-  try {
-    const uint32_t tasks = task_count(command, table_);
-    // A few turns per worker: enough to even out, few enough to stay off the counter.
-    const uint32_t turn = std::max(1U, tasks / (workers_ * 8));
-    while (counter.next.load(std::memory_order_relaxed) < tasks) {
-      const uint32_t begin = counter.next.fetch_add(turn, std::memory_order_relaxed);
-      if (begin >= tasks) return;
-      run_tasks(command, table_, begin, std::min(tasks, begin + turn), scratch);
-    }
-  } catch (const std::exception& error) {
-    fail(error.what());
-  }
-}
-
-void WorkerTeam::barrier() {
-  if (workers_ == 1) return;
-  const uint32_t phase = phase_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == workers_) {
-    arrived_.store(0, std::memory_order_relaxed);
-    phase_.fetch_add(1, std::memory_order_release);
-    phase_.notify_all();
-    return;
-  }
-  spin_.until_changed(phase_, phase);
 }
 
 void WorkerTeam::fail(const std::string& what) {

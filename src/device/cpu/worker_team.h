@@ -1,9 +1,13 @@
 // The CPU device's worker team: every worker walks the same command list and takes tasks from it.
+//
+// A barrier waits for tasks, not for workers: one that the system has taken off its core while it held
+// no task keeps nobody waiting, so a busy machine slows a step by its share and not by time slices.
 #pragma once
 
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -32,16 +36,25 @@ class WorkerTeam {
   WorkerTeam& operator=(const WorkerTeam&) = delete;
 
   uint32_t size() const { return workers_; }
-  // Runs all commands; the caller works too. One run at a time (callers take turns; the time stamps
-  // leave out the wait for one's turn). Throws DeviceError with the first worker's failure, after all
-  // workers have come to rest.
-  Timestamps run(CpuCommandBuffer& commands);
+  // Runs all commands; the caller works too. One run at a time (callers take turns). Throws
+  // DeviceError with the first worker's failure, after all workers have come to rest.
+  void run(CpuCommandBuffer& commands);
 
  private:
+  // Commands between two barriers, from `first`.
+  struct Interval {
+    std::span<const CpuCommand> commands;
+    TaskCounter* counters;
+  };
+
   void worker_loop(uint32_t worker);
-  void work(uint32_t worker);
-  void work_on(const CpuCommand& command, TaskCounter& counter, kernels::Scratch& scratch);
-  void barrier();
+  bool join_run(uint32_t epoch);
+  void leave_run();
+  void close_run();
+  void work(kernels::Scratch& scratch);
+  void work_on(const Interval& interval, kernels::Scratch& scratch);
+  void take_tasks(const CpuCommand& command, TaskCounter& counter, uint32_t tasks,
+                  std::atomic<uint32_t>& done, uint32_t total, kernels::Scratch& scratch);
   void fail(const std::string& what);
 
   const uint32_t workers_;
@@ -56,8 +69,10 @@ class WorkerTeam {
   std::atomic<uint32_t> epoch_{0};
   std::atomic<bool> stopping_{false};
 
-  alignas(64) std::atomic<uint32_t> arrived_{0};
-  alignas(64) std::atomic<uint32_t> phase_{0};
+  // Epoch in the high half; kOpen and the number of helpers inside in the low half. A helper that
+  // wakes up late finds the run closed and touches none of it.
+  alignas(64) std::atomic<uint64_t> gate_{0};
+  std::atomic<uint32_t> departures_{0};
 
   std::atomic<bool> failed_{false};
   std::mutex error_mutex_;
