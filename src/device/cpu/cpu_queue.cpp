@@ -99,7 +99,9 @@ void CpuQueue::execute(Submission& submission) {
     if (stopping_.load(std::memory_order_relaxed)) {
       throw DeviceError("cpu_queue.run", "the queue was destroyed before it ran");
     }
-    times = runner_(*submission.commands);
+    times.start_ns = now_ns();
+    runner_(*submission.commands);
+    times.end_ns = now_ns();
   } catch (const std::exception& error) {
     submission.commands->mark_ended(false, {});
     for (const TimelinePoint& point : submission.signals) {

@@ -15,8 +15,8 @@ namespace krserve {
 
 class CpuQueue final : public Queue {
  public:
-  // Runs the commands of one buffer and says when; throws to fail it.
-  using Runner = std::function<Timestamps(CpuCommandBuffer&)>;
+  // Runs the commands of one buffer; throws to fail it.
+  using Runner = std::function<void(CpuCommandBuffer&)>;
 
   CpuQueue(QueueKind kind, uint32_t spin_us, Runner runner);
   // Ends the running command buffer; those not started fail.
