@@ -5,6 +5,7 @@
 #include <boost/beast/core/error.hpp>
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/error.hpp>
+#include <utility>
 
 #include "base/log.h"
 #include "server/http/handlers.h"
@@ -353,17 +354,19 @@ void Connection::finish_request() {
 }
 
 void Connection::end_request(int status) {
-  generation_.reset();
   if (abandoned_) *abandoned_ = true;
   abandoned_.reset();
-  if (!request_open_) return;
-  request_open_ = false;
+  if (request_open_) count_and_log(status);
+  generation_.reset();
+  if (std::exchange(request_open_, false)) hub_.request_ended();
+}
+
+void Connection::count_and_log(int status) const {
   hub_.metrics.count_request(route_.metric_path, status);
   const std::chrono::duration<double, std::milli> took = Clock::now() - request_began_;
   const bool polled = route_.endpoint == Endpoint::kHealth || route_.endpoint == Endpoint::kMetrics;
   log_at(polled ? LogLevel::kDebug : LogLevel::kInfo, "{} {} {} {:.1f} ms {}", request_.method,
          request_.path, status, took.count(), request_.request_id);
-  hub_.request_ended();
 }
 
 void Connection::linger() {

@@ -90,6 +90,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void finish_request();
   void end_request(int status);
+  void count_and_log(int status) const;
   void linger();
   void close(int status);
   void close_after(const std::exception& error);
