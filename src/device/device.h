@@ -18,6 +18,7 @@ struct DeviceInfo {
   uint64_t memory_bytes = 0;
   bool unified_memory = false;  // host stores into kShared and heaps are seen by the device
   uint32_t alignment_bytes = 64;
+  uint32_t weight_alignment_bytes = 1;  // kernels read weights at multiples of this
   // Kernels read the row count from StepParams, so one recording serves every batch size.
   bool dynamic_rows = false;
 };

@@ -1,13 +1,12 @@
 #include "cli/bench/report.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <array>
 #include <ctime>
 #include <fstream>
 
 #include "base/error.h"
+#include "base/process.h"
 #include "base/units.h"
 #include "kernels/ops/read_bandwidth.h"
 #include "server/version.h"
@@ -107,13 +106,7 @@ Json statistics_json(const engine::EngineStatistics& statistics) {
 }
 
 double peak_rss_mb() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-#if defined(__APPLE__)
-  return static_cast<double>(usage.ru_maxrss) / static_cast<double>(kMiB);
-#else
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;
-#endif
+  return static_cast<double>(process_usage().peak_resident_bytes) / static_cast<double>(kMiB);
 }
 
 double measure_read_bandwidth(Device& device, uint64_t bytes) {

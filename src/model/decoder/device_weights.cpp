@@ -40,9 +40,12 @@ struct DeviceWeights::Loader {
     if (progress && total_bytes > 0) {
       progress(static_cast<double>(done_bytes) / static_cast<double>(total_bytes));
     }
+    const auto address = reinterpret_cast<uintptr_t>(tensor.data);
     for (const auto& file : out.file_buffers_) {
       const std::byte* base = file->contents();
       if (tensor.data < base || tensor.data >= base + file->size_bytes()) continue;
+      // MLX does not pad its headers; a device that cannot read such addresses gets a copy.
+      if (address % device.info().weight_alignment_bytes != 0) break;
       return {file.get(), static_cast<uint64_t>(tensor.data - base), tensor.bytes};
     }
     return upload(tensor.data, tensor.bytes);

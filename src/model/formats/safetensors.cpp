@@ -11,8 +11,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/log.h"
-#include "base/units.h"
 #include "model/formats/json_file.h"
 
 namespace krserve {
@@ -23,8 +21,6 @@ static_assert(std::endian::native == std::endian::little, "safetensors data is l
 constexpr const char* kWhere = "safetensors.open";
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
-constexpr uint64_t kRealignment = 64;
-constexpr uint64_t kPageBytes = 16 * kKiB;  // the largest page of the machines we run on
 constexpr std::string_view kLfsMagic = "version https://git-lfs";
 
 struct DtypeInfo {
@@ -128,10 +124,6 @@ class EntryReader {
   const Json& entry_;
 };
 
-bool is_aligned(const TensorView& view) {
-  return reinterpret_cast<uintptr_t>(view.data) % bytes_of(view.dtype) == 0;
-}
-
 }  // namespace
 
 uint64_t bytes_of(Dtype dtype) {
@@ -149,7 +141,6 @@ std::string format_shape(std::span<const int64_t> shape) {
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
   read_header();
   check_overlaps();
-  realign();
 }
 
 void SafetensorsFile::read_header() {
@@ -200,31 +191,6 @@ void SafetensorsFile::check_overlaps() const {
                               before.data + before.bytes - order[i]->data);
     }
   }
-}
-
-// Kernels and GPUs read whole elements at their natural alignment.
-void SafetensorsFile::realign() {
-  uint64_t total = 0;
-  for (const auto& [name, view] : tensors_) {
-    if (!is_aligned(view)) total += align_up(view.bytes, kRealignment);
-  }
-  if (total == 0) return;
-  capacity_ = align_up(total, kPageBytes);
-  realigned_.reset(static_cast<std::byte*>(std::aligned_alloc(kPageBytes, capacity_)));
-  if (!realigned_) throw std::bad_alloc();
-  std::byte* next = realigned_.get();
-  for (auto& [name, view] : tensors_) {
-    if (is_aligned(view)) continue;
-    std::memcpy(next, view.data, view.bytes);
-    file_.release(view.data, view.bytes);  // or resident memory would peak at twice the model
-    view.data = next;
-    next += align_up(view.bytes, kRealignment);
-    realigned_bytes_ += view.bytes;
-  }
-  log().info(
-      "[{}] {}: {} of tensors are not aligned to their element size and were copied; "
-      "re-save the file with a padded header to map it",
-      kWhere, file_.path().string(), format_bytes(realigned_bytes_));
 }
 
 const TensorView* SafetensorsFile::find(std::string_view name) const {

@@ -3,10 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -46,7 +44,7 @@ struct TensorView {
   std::string name;
   Dtype dtype = Dtype::kF32;
   std::vector<int64_t> shape;
-  const std::byte* data = nullptr;  // aligned to the element size
+  const std::byte* data = nullptr;  // any address: MLX does not pad its headers
   uint64_t bytes = 0;
 };
 
@@ -62,25 +60,12 @@ class SafetensorsFile {
   const TensorTable& tensors() const noexcept { return tensors_; }
   const TensorView* find(std::string_view name) const;
 
-  // Bytes of tensors that had to be copied because the file holds them at addresses that are no
-  // multiple of their element size (MLX does not pad its headers). 0 in a well padded file.
-  uint64_t realigned_bytes() const noexcept { return realigned_bytes_; }
-  // The memory of those copies, page aligned (16 KiB); empty when there are none.
-  std::span<const std::byte> realigned() const noexcept { return {realigned_.get(), capacity_}; }
-
  private:
   void read_header();
   void check_overlaps() const;
-  void realign();
 
   MappedFile file_;
   TensorTable tensors_;
-  struct Free {
-    void operator()(std::byte* memory) const noexcept { std::free(memory); }
-  };
-  std::unique_ptr<std::byte, Free> realigned_;
-  uint64_t capacity_ = 0;
-  uint64_t realigned_bytes_ = 0;
 };
 
 }  // namespace krserve

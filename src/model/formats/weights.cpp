@@ -169,7 +169,8 @@ std::vector<float> read_vector(const Checkpoint& checkpoint, const std::string& 
   if (type == ops::FloatType::kF32) {
     std::memcpy(result.data(), view.data, view.bytes);
   } else {
-    const auto* bits = reinterpret_cast<const uint16_t*>(view.data);
+    std::vector<uint16_t> bits(size);  // a copy: the file may hold them unaligned
+    std::memcpy(bits.data(), view.data, view.bytes);
     for (uint32_t i = 0; i < size; ++i) {
       result[i] = type == ops::FloatType::kBF16 ? bf16_to_f32(bits[i]) : f16_to_f32(bits[i]);
     }
