@@ -5,28 +5,16 @@
 
 #include <fstream>
 
-#ifdef __APPLE__
-#include <mach/mach.h>
-#endif
-
 namespace krserve::server {
 namespace {
 
-double resident_bytes() {
-#ifdef __APPLE__
-  mach_task_basic_info_data_t info;
-  mach_msg_type_number_t count = MACH_TASK_BASIC_INFO_COUNT;
-  const kern_return_t result = task_info(mach_task_self(), MACH_TASK_BASIC_INFO,
-                                         reinterpret_cast<task_info_t>(&info), &count);
-  return result == KERN_SUCCESS ? static_cast<double>(info.resident_size) : 0;
-#else
+std::optional<double> resident_bytes() {
   // proc(5): size resident ..., in pages.
   std::ifstream file("/proc/self/statm");
   double size = 0;
   double resident = 0;
-  if (!(file >> size >> resident)) return 0;
+  if (!(file >> size >> resident)) return std::nullopt;
   return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
-#endif
 }
 
 double seconds(const timeval& time) {
@@ -43,8 +31,10 @@ ProcessUsage process_usage() {
 }
 
 void write_process_metrics(PrometheusWriter& writer, const ProcessUsage& usage) {
-  writer.gauge("process_resident_memory_bytes", "Resident memory size in bytes.",
-               usage.resident_bytes);
+  if (usage.resident_bytes) {
+    writer.gauge("process_resident_memory_bytes", "Resident memory size in bytes.",
+                 *usage.resident_bytes);
+  }
   writer.counter("process_cpu_seconds_total", "User and system CPU time in seconds.",
                  usage.cpu_seconds);
 }

@@ -1,13 +1,15 @@
 // Memory and CPU time of this process, under the names of Prometheus' client libraries.
 #pragma once
 
+#include <optional>
+
 #include "server/metrics/prometheus_writer.h"
 
 namespace krserve::server {
 
 struct ProcessUsage {
-  double resident_bytes = 0;  // now; 0 where the system does not tell
-  double cpu_seconds = 0;     // user and system
+  std::optional<double> resident_bytes;  // now; none on systems without /proc (macOS)
+  double cpu_seconds = 0;                // user and system
 };
 
 ProcessUsage process_usage();
