@@ -14,6 +14,6 @@ folders=("$@")
 [ "${#folders[@]}" -gt 0 ] || folders=(src)
 patterns=()
 for folder in "${folders[@]}"; do patterns+=("$PWD/${folder%/}/.*"); done
-# -Wno: GCC's own options mean nothing to clang.
+# GCC's own options mean nothing to clang, and its library uses what it deprecates itself.
 exec "$runner" -clang-tidy-binary "$tidy" -p "$database" -quiet -j "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" \
-  -extra-arg=-Wno-unknown-warning-option "${patterns[@]}"
+  -extra-arg=-Wno-unknown-warning-option -extra-arg=-Wno-deprecated-declarations "${patterns[@]}"
