@@ -1,4 +1,5 @@
-// Histogram with logarithmic buckets (about 6 % wide) for durations of any size, in constant memory.
+// Histogram with logarithmic buckets (about 6 % wide) for durations of any size, in constant
+// memory.
 #pragma once
 
 #include <array>

@@ -25,8 +25,7 @@ struct StepRunner::Memory {
 };
 
 StepRunner::StepRunner(Components& components, const Decoder& decoder,
-                       const std::vector<BufferView>& kv_segments,
-                       const StepRunnerOptions& options)
+                       const std::vector<BufferView>& kv_segments, const StepRunnerOptions& options)
     : c_(components), decoder_(decoder), kv_segments_(kv_segments), options_(options) {
   largest_ = {options.max_rows, options.slots};
   timeline_ = c_.device->new_timeline();
@@ -37,8 +36,8 @@ StepRunner::StepRunner(Components& components, const Decoder& decoder,
 void StepRunner::make_slot_state() {
   const uint64_t slots = options_.slots;
   last_token_ = c_.allocator->allocate(slots * sizeof(int32_t), MemoryTag::kOther);
-  token_counts_ = c_.allocator->allocate(
-      slots * decoder_.config().vocab_size * sizeof(uint16_t), MemoryTag::kOther);
+  token_counts_ = c_.allocator->allocate(slots * decoder_.config().vocab_size * sizeof(uint16_t),
+                                         MemoryTag::kOther);
   auto commands = c_.compute->begin(CommandBufferUse::kOnce, "clear slots");
   commands->fill(last_token_.view(), 0);
   const TimelinePoint cleared{timeline_, ++last_value_};
@@ -47,11 +46,17 @@ void StepRunner::make_slot_state() {
 }
 
 // Nothing on the device may use the buffers any more.
-StepRunner::~StepRunner() { c_.compute->wait_idle(std::chrono::seconds(5)); }
+StepRunner::~StepRunner() {
+  c_.compute->wait_idle(std::chrono::seconds(5));
+}
 
-uint32_t StepRunner::depth() const { return c_.ring ? c_.ring->size() : 1; }
+uint32_t StepRunner::depth() const {
+  return c_.ring ? c_.ring->size() : 1;
+}
 
-bool StepRunner::ready() const { return !c_.ring || c_.ring->next_is_free(); }
+bool StepRunner::ready() const {
+  return !c_.ring || c_.ring->next_is_free();
+}
 
 // Kernels that read the row count need one recording only; others get one per power of two.
 StepCapacity StepRunner::capacity_for(const StepPlan& plan) const {
@@ -94,7 +99,8 @@ StepRunner::Memory StepRunner::make_memory(StepCapacity capacity, bool planned) 
 
 StepRunner::Memory& StepRunner::memory_of_slot(uint32_t slot) {
   if (slot_memory_.size() <= slot) slot_memory_.resize(slot + 1);
-  if (!slot_memory_[slot]) slot_memory_[slot] = std::make_unique<Memory>(make_memory(largest_, true));
+  if (!slot_memory_[slot])
+    slot_memory_[slot] = std::make_unique<Memory>(make_memory(largest_, true));
   return *slot_memory_[slot];
 }
 
@@ -124,8 +130,8 @@ StepInFlight StepRunner::submit_with_ring(StepPlan plan, bool after_idle) {
     Memory once;
     if (!c_.pool) once = make_memory(capacity, false);
     Memory& memory = c_.pool ? memory_of_slot(step.ring_slot) : once;
-    const TimelinePoint uploaded = c_.transfers->completion(
-        upload(step.plan, capacity, memory.buffers.step_params));
+    const TimelinePoint uploaded =
+        c_.transfers->completion(upload(step.plan, capacity, memory.buffers.step_params));
     const uint64_t key = uint64_t{capacity.rows} << 32 | capacity.samples;
     auto commands = c_.pool ? c_.ring->recording(step.ring_slot, key) : nullptr;
     const bool replayed = commands != nullptr;
@@ -134,8 +140,8 @@ StepInFlight StepRunner::submit_with_ring(StepPlan plan, bool after_idle) {
                          : c_.ring->begin_once("step");
       decoder_.encode(*commands, memory.buffers, capacity);
     }
-    step.end = c_.ring->commit(step.ring_slot, commands,
-                               {&uploaded, uploaded.timeline ? 1U : 0U}, replayed, after_idle);
+    step.end = c_.ring->commit(step.ring_slot, commands, {&uploaded, uploaded.timeline ? 1U : 0U},
+                               replayed, after_idle);
     if (step.plan.samples > 0) start_download(step, memory.buffers.sampled);
     step.owned = std::move(once.owned);
   } catch (...) {
@@ -182,6 +188,7 @@ WaitResult StepRunner::wait(StepInFlight& step, std::chrono::nanoseconds timeout
 }
 
 bool StepRunner::recover(std::deque<StepInFlight> lost) {
+  for (const StepInFlight& step : lost) c_.transfers->cancel(step.download);
   const bool at_rest = c_.compute->wait_idle(kRecoverPatience);
   if (!at_rest) {
     Abandoned& old = abandoned_.emplace_back();
