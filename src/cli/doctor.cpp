@@ -77,7 +77,8 @@ double copy_gbs(Device& device, uint64_t bytes) {
     done.wait(kNoTimeout);
     const Timestamps times = commands->timestamps();
     if (times.end_ns > times.start_ns) {
-      best = std::max(best, static_cast<double>(bytes) / static_cast<double>(times.end_ns - times.start_ns));
+      best = std::max(
+          best, static_cast<double>(bytes) / static_cast<double>(times.end_ns - times.start_ns));
     }
   }
   return best;

@@ -73,7 +73,8 @@ class Output {
 std::vector<int32_t> encode_prompt(const GenerateOptions& options, const engine::Engine& engine) {
   if (options.chat.empty()) return engine.tokenizer().encode(options.prompt, true);
   Json messages = Json::array();
-  if (!options.system.empty()) messages.push_back({{"role", "system"}, {"content", options.system}});
+  if (!options.system.empty())
+    messages.push_back({{"role", "system"}, {"content", options.system}});
   messages.push_back({{"role", "user"}, {"content", options.chat}});
   const std::string text = engine.chat_template().render(messages.dump());
   return engine.tokenizer().encode(text, false);

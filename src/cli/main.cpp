@@ -16,8 +16,7 @@ int report(const std::exception& error, int code) {
   return code;
 }
 
-int run(CLI::App& app,
-        const std::vector<std::pair<CLI::App*, krserve::cli::Command>>& commands) {
+int run(CLI::App& app, const std::vector<std::pair<CLI::App*, krserve::cli::Command>>& commands) {
   try {
     for (const auto& [parsed, command] : commands) {
       if (app.got_subcommand(parsed)) return command();

@@ -17,7 +17,8 @@ void CommonOptions::add_setting(CLI::App& app, const std::string& flags, const s
 void CommonOptions::add_to(CLI::App& app) {
   app.add_option("--config", config_file, "Configuration file (default: config/runtime.yaml)");
   app.add_option("--preset", preset, "Preset on top of the file: all-on, realtime, batch, debug");
-  app.add_option("--set", sets, "Any setting, as path=value; may be repeated")->allow_extra_args(false);
+  app.add_option("--set", sets, "Any setting, as path=value; may be repeated")
+      ->allow_extra_args(false);
   add_setting(app, "-m,--model", "model.path", "Model directory");
   add_setting(app, "--device", "engine.device", "auto, cpu, cuda or metal");
   add_setting(app, "--threads", "engine.threads", "CPU workers, 0 = all cores");

@@ -19,7 +19,9 @@ constexpr uint64_t kRedrawNs = 100'000'000;
 ProgressBar::ProgressBar(std::string title)
     : title_(std::move(title)), terminal_(isatty(STDERR_FILENO) == 1) {}
 
-ProgressBar::~ProgressBar() { finish(); }
+ProgressBar::~ProgressBar() {
+  finish();
+}
 
 void ProgressBar::update(double fraction, const std::string& detail) {
   if (!terminal_) return;
@@ -29,8 +31,8 @@ void ProgressBar::update(double fraction, const std::string& detail) {
   drawn_ = true;
   const int filled = static_cast<int>(std::clamp(fraction, 0.0, 1.0) * kWidth);
   const std::string line =
-      fmt::format("\r{} [{:<{}}] {:3.0f} % {}\033[K", title_, std::string(static_cast<size_t>(filled), '='),
-                  kWidth, fraction * 100, detail);
+      fmt::format("\r{} [{:<{}}] {:3.0f} % {}\033[K", title_,
+                  std::string(static_cast<size_t>(filled), '='), kWidth, fraction * 100, detail);
   std::fputs(line.c_str(), stderr);
   std::fflush(stderr);
 }

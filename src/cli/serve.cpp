@@ -1,8 +1,8 @@
 // krserve serve: the HTTP server around one model, until SIGINT or SIGTERM.
-#include <csignal>
 #include <unistd.h>
 
 #include <atomic>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>

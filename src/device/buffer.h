@@ -39,7 +39,9 @@ struct BufferView {
   BufferView sub(uint64_t at, uint64_t size) const { return {buffer, offset + at, size}; }
 };
 
-inline BufferView whole(Buffer& buffer) { return {&buffer, 0, buffer.size_bytes()}; }
+inline BufferView whole(Buffer& buffer) {
+  return {&buffer, 0, buffer.size_bytes()};
+}
 
 // A large block from the device, of which the memory pool hands out views.
 class Heap {

@@ -1,4 +1,5 @@
-// The seam between krserve and the hardware: one Device per back end, few virtuals, facts in a struct.
+// The seam between krserve and the hardware: one Device per back end, few virtuals, facts in a
+// struct.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,8 @@
 namespace krserve {
 
 struct DeviceInfo {
-  std::string backend;          // "cpu", "fake", "cuda", "metal"
-  std::string name;             // "AMD EPYC (2 workers, avx512)"
+  std::string backend;  // "cpu", "fake", "cuda", "metal"
+  std::string name;     // "AMD EPYC (2 workers, avx512)"
   uint64_t memory_bytes = 0;
   bool unified_memory = false;  // host stores into kShared and heaps are seen by the device
   uint32_t alignment_bytes = 64;
@@ -41,10 +42,11 @@ class Device {
   // Both throw OutOfMemoryError.
   virtual std::unique_ptr<Heap> new_heap(uint64_t bytes, Storage storage) = 0;
   virtual std::unique_ptr<Buffer> new_buffer(uint64_t bytes, Storage storage) = 0;
-  // A buffer over host memory without a copy, read by the device only; null where the device cannot.
-  // The memory must outlive it.
+  // A buffer over host memory without a copy, read by the device only; null where the device
+  // cannot. The memory must outlive it.
   virtual std::unique_ptr<Buffer> wrap_host_memory(const void* data, uint64_t bytes) = 0;
-  // Pageable host memory as source or destination of a copy on a copy queue; kernels cannot bind it.
+  // Pageable host memory as source or destination of a copy on a copy queue; kernels cannot bind
+  // it.
   virtual std::unique_ptr<Buffer> new_host_view(void* data, uint64_t bytes) = 0;
   virtual std::shared_ptr<Queue> new_queue(QueueKind kind) = 0;
   virtual std::shared_ptr<Timeline> new_timeline() = 0;
@@ -58,8 +60,8 @@ struct DeviceOptions {
   uint32_t threads = 0;         // CPU workers; 0 = all cores
 };
 
-// Throws ConfigError for an unknown name, DeviceError for a back end that is not in this build or has
-// no device here. "auto" takes the best there is.
+// Throws ConfigError for an unknown name, DeviceError for a back end that is not in this build or
+// has no device here. "auto" takes the best there is.
 std::shared_ptr<Device> make_device(const DeviceOptions& options);
 
 }  // namespace krserve

@@ -11,8 +11,8 @@ std::shared_ptr<Device> make_device(const DeviceOptions& options) {
     return make_cpu_device(cpu);
   }
   if (options.backend == "cuda" || options.backend == "metal") {
-    throw_error<DeviceError>("device.open",
-                             "this krserve has no {} back end; use device: cpu", options.backend);
+    throw_error<DeviceError>("device.open", "this krserve has no {} back end; use device: cpu",
+                             options.backend);
   }
   throw_error<ConfigError>("device.open", "unknown device '{}'; use auto, cpu, cuda or metal",
                            options.backend);

@@ -13,7 +13,8 @@ namespace {
 
 // Context without engine.ctx_size: enough for a chat, small enough for any machine.
 constexpr uint32_t kDefaultContext = 4096;
-// Without engine.kv_cache_mb the cache holds this many full contexts, or `parallel` if that is less.
+// Without engine.kv_cache_mb the cache holds this many full contexts, or `parallel` if that is
+// less.
 constexpr uint32_t kDefaultFullContexts = 4;
 // Segment size of the KV cache when there is no pool heap to fit.
 constexpr uint64_t kDirectSegmentBytes = 256 * kMiB;
@@ -113,8 +114,8 @@ std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
   auto checkpoint = std::make_shared<const Checkpoint>(model_dir);
 
   if (!device) {
-    device = make_device({.backend = config.engine.device,
-                          .threads = static_cast<uint32_t>(config.engine.threads)});
+    device = make_device(
+        {.backend = config.engine.device, .threads = static_cast<uint32_t>(config.engine.threads)});
   }
   // Weights that the device reads where they are mapped count against the limit too.
   const runtime::MemoryLimit limit{static_cast<uint64_t>(config.memory.limit_mb) * kMiB,
@@ -146,11 +147,12 @@ std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
   if (parts->eos.empty() && parts->tokenizer->eos_id()) {
     parts->eos.insert(*parts->tokenizer->eos_id());
   }
-  log().info("[engine.create] {}: {} weights on {}, context {} tokens, KV cache {}; pool {}, blit "
-             "queue {}, command ring {}",
-             parts->info.name, format_bytes(parts->info.weight_bytes), device->info().name, context,
-             format_bytes(parts->cache->bytes()), c.pool ? "on" : "off", c.blit ? "on" : "off",
-             c.ring ? "on" : "off");
+  log().info(
+      "[engine.create] {}: {} weights on {}, context {} tokens, KV cache {}; pool {}, blit "
+      "queue {}, command ring {}",
+      parts->info.name, format_bytes(parts->info.weight_bytes), device->info().name, context,
+      format_bytes(parts->cache->bytes()), c.pool ? "on" : "off", c.blit ? "on" : "off",
+      c.ring ? "on" : "off");
   return std::make_unique<EngineImpl>(std::move(parts));
 }
 

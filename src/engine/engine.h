@@ -19,13 +19,13 @@ class Device;
 namespace krserve::engine {
 
 struct ModelInfo {
-  std::string name;          // directory name, or server.model_name
-  std::string architecture;  // "qwen2", "qwen3", "llama"
+  std::string name;             // directory name, or server.model_name
+  std::string architecture;     // "qwen2", "qwen3", "llama"
   uint32_t context_length = 0;  // tokens, prompt and output together
   uint32_t vocab_size = 0;
   uint64_t weight_bytes = 0;
-  uint64_t bytes_per_token = 0;      // weight bytes one decode step reads
-  uint64_t kv_bytes_per_token = 0;   // KV bytes of one token of context
+  uint64_t bytes_per_token = 0;     // weight bytes one decode step reads
+  uint64_t kv_bytes_per_token = 0;  // KV bytes of one token of context
   uint64_t kv_cache_bytes = 0;
   int64_t created_unix_s = 0;
 };
@@ -37,8 +37,8 @@ class Engine {
   // 0..1, called on the loading thread.
   using Progress = std::function<void(double fraction, const std::string& what)>;
 
-  // Loads the model and starts the engine's thread. Throws ModelError, OutOfMemoryError, DeviceError,
-  // ConfigError. `device` replaces the configured one (tests).
+  // Loads the model and starts the engine's thread. Throws ModelError, OutOfMemoryError,
+  // DeviceError, ConfigError. `device` replaces the configured one (tests).
   static std::unique_ptr<Engine> create(const RuntimeConfig& config,
                                         const std::filesystem::path& model_dir,
                                         const Progress& progress = {},

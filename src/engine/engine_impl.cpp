@@ -43,9 +43,8 @@ SequencePtr EngineImpl::make_sequence(Request request, ChunkSink sink) const {
   }
   const auto prompt_tokens = static_cast<uint32_t>(request.prompt.size());
   const uint32_t room = model.context_length - prompt_tokens;
-  const auto wanted = request.max_tokens
-                          ? request.max_tokens
-                          : static_cast<uint32_t>(p_->config.default_max_tokens);
+  const auto wanted = request.max_tokens ? request.max_tokens
+                                         : static_cast<uint32_t>(p_->config.default_max_tokens);
   auto sequence = std::make_shared<Sequence>(std::move(request), Detokenizer(p_->tokenizer));
   sequence->tokens = sequence->request.prompt;
   sequence->prompt_tokens = prompt_tokens;
@@ -189,7 +188,8 @@ void EngineImpl::wait_for_front() {
     const auto limit = p_->components.ring ? p_->components.ring->timeout() : kNoTimeout;
     if (limit == kNoTimeout || stuck_ns < static_cast<uint64_t>(limit.count())) return;
     p_->components.ring->note_timeout();
-    throw_error<TimeoutError>("engine.step", "no step ended for {} ms (command_buffer_ring."
+    throw_error<TimeoutError>("engine.step",
+                              "no step ended for {} ms (command_buffer_ring."
                               "timeout_ms = {})",
                               stuck_ns / 1'000'000, limit.count() / 1'000'000);
   } catch (const Error& error) {
@@ -263,7 +263,8 @@ bool EngineImpl::drain(uint64_t timeout_ns) {
   if (done) return true;
   stopping_ = true;
   intake_changed_.notify_all();
-  return idle_.wait_for(lock, std::chrono::seconds(5), [this] { return unfinished_ == 0; }) && false;
+  return idle_.wait_for(lock, std::chrono::seconds(5), [this] { return unfinished_ == 0; }) &&
+         false;
 }
 
 }  // namespace krserve::engine

@@ -10,7 +10,9 @@
 namespace krserve::engine {
 namespace {
 
-double seconds(uint64_t ns) { return static_cast<double>(ns) / 1e9; }
+double seconds(uint64_t ns) {
+  return static_cast<double>(ns) / 1e9;
+}
 
 RequestTimes times_of(const Sequence& sequence, uint64_t now) {
   const auto between = [](uint64_t from, uint64_t to) { return from && to > from ? to - from : 0; };
@@ -26,12 +28,12 @@ RequestTimes times_of(const Sequence& sequence, uint64_t now) {
 // vLLM's buckets, so that dashboards made for it fit.
 EngineStatistics fresh_statistics() {
   EngineStatistics s;
-  const std::vector<double> latency{0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0,
-                                    20.0, 30.0, 40.0, 50.0, 60.0, 120.0};
-  const std::vector<double> tokens{1,   2,   5,    10,   20,   50,    100,   200,
+  const std::vector<double> latency{0.3,  0.5,  0.8,  1.0,  1.5,  2.0,  2.5,  5.0,
+                                    10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0};
+  const std::vector<double> tokens{1,   2,    5,    10,   20,    50,    100,   200,
                                    500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
-  s.time_to_first_token_s = Histogram({0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5,
-                                       0.75, 1.0, 2.5, 5.0, 7.5, 10.0});
+  s.time_to_first_token_s = Histogram(
+      {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0});
   s.inter_token_latency_s = Histogram({0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15,
                                        0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5});
   s.e2e_latency_s = Histogram(latency);

@@ -21,16 +21,20 @@ void SamplingParams::validate() const {
           repetition_penalty, "in (0, 2]");
   require(presence_penalty >= -2 && presence_penalty <= 2, "presence_penalty", presence_penalty,
           "in [-2, 2]");
-  require(frequency_penalty >= -2 && frequency_penalty <= 2, "frequency_penalty",
-          frequency_penalty, "in [-2, 2]");
+  require(frequency_penalty >= -2 && frequency_penalty <= 2, "frequency_penalty", frequency_penalty,
+          "in [-2, 2]");
 }
 
 const char* to_string(FinishReason reason) {
   switch (reason) {
-    case FinishReason::kStop: return "stop";
-    case FinishReason::kLength: return "length";
-    case FinishReason::kCancelled: return "cancelled";
-    case FinishReason::kError: return "error";
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kError:
+      return "error";
   }
   return "error";
 }

@@ -1,4 +1,5 @@
-// What a caller asks of the engine and what comes back: requests, sampling values, chunks of output.
+// What a caller asks of the engine and what comes back: requests, sampling values, chunks of
+// output.
 #pragma once
 
 #include <cstdint>
@@ -62,8 +63,8 @@ struct Chunk {
   RequestTimes times;          // complete in the last chunk
 };
 
-// Called on the engine's thread, in order, never after the chunk with `finish`. Must return quickly,
-// must not throw and must not call the engine.
+// Called on the engine's thread, in order, never after the chunk with `finish`. Must return
+// quickly, must not throw and must not call the engine.
 using ChunkSink = std::function<void(Chunk&&)>;
 
 using RequestId = uint64_t;

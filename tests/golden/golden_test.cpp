@@ -122,8 +122,8 @@ TEST_P(Golden, ChunkedPrefillIsBitIdentical) {
     for (size_t at = 0; at < golden.tokens.size(); at += chunk) {
       const auto first = golden.tokens.begin() + static_cast<ptrdiff_t>(at);
       const auto size = std::min(chunk, golden.tokens.size() - at);
-      const auto part = model.run({first, first + static_cast<ptrdiff_t>(size)},
-                                  static_cast<uint32_t>(at));
+      const auto part =
+          model.run({first, first + static_cast<ptrdiff_t>(size)}, static_cast<uint32_t>(at));
       logits.insert(logits.end(), part.begin(), part.end());
     }
     EXPECT_EQ(logits, expected) << "chunks of " << chunk;
@@ -132,11 +132,11 @@ TEST_P(Golden, ChunkedPrefillIsBitIdentical) {
 
 std::vector<GoldenCase> cases() {
   std::vector<GoldenCase> all;
-  for (const char* model : {"qwen2-bf16", "qwen3-bf16", "llama-bf16", "llama-f16-sharded",
-                            "qwen2-q4-g64", "qwen2-q4-g64-dequantized-f32-sharded", "llama-q4-g32",
-                            "qwen3-q8-g64-mixed"}) {
-    for (const auto level : {kernels::SimdLevel::kPortable, kernels::SimdLevel::kAvx2,
-                             kernels::SimdLevel::kAvx512}) {
+  for (const char* model :
+       {"qwen2-bf16", "qwen3-bf16", "llama-bf16", "llama-f16-sharded", "qwen2-q4-g64",
+        "qwen2-q4-g64-dequantized-f32-sharded", "llama-q4-g32", "qwen3-q8-g64-mixed"}) {
+    for (const auto level :
+         {kernels::SimdLevel::kPortable, kernels::SimdLevel::kAvx2, kernels::SimdLevel::kAvx512}) {
       all.push_back({model, 1e-4F, level});
     }
   }

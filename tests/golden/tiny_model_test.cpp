@@ -43,8 +43,7 @@ std::unique_ptr<Engine> tiny_engine() {
 test::Submitted ask(Engine& engine, const std::string& question) {
   const Json messages = {{{"role", "user"}, {"content", question}}};
   Request request;
-  request.prompt =
-      engine.tokenizer().encode(engine.chat_template().render(messages.dump()), false);
+  request.prompt = engine.tokenizer().encode(engine.chat_template().render(messages.dump()), false);
   request.sampling.temperature = 0;
   request.max_tokens = 200;
   return test::submit(engine, std::move(request));

@@ -1,4 +1,5 @@
-// Runs a model's forward pass on a device without the engine: one sequence, chosen chunks, logits out.
+// Runs a model's forward pass on a device without the engine: one sequence, chosen chunks, logits
+// out.
 #pragma once
 
 #include <cstring>
@@ -21,8 +22,8 @@ class DecoderHarness {
       : device_(std::move(device)), allocator_(device_), transfers_(device_) {
     const ModelConfig config = read_model_config(model_dir);
     auto checkpoint = std::make_shared<const Checkpoint>(model_dir);
-    auto weights = std::make_shared<const DeviceWeights>(device_, allocator_, transfers_, checkpoint,
-                                                         config, max_tokens);
+    auto weights = std::make_shared<const DeviceWeights>(device_, allocator_, transfers_,
+                                                         checkpoint, config, max_tokens);
     ops::KvLayout kv{};
     kv.page_tokens = 16;
     kv.kv_heads = config.kv_heads;
@@ -36,8 +37,8 @@ class DecoderHarness {
     for (uint32_t page = 0; page < pages_; page += 2) {
       buffers_.kv_segments.push_back(own(2 * kv.page_bytes));
     }
-    buffers_.step_params = own(
-        ops::step_layout(max_tokens, max_tokens).pages_offset + pages_ * sizeof(uint32_t));
+    buffers_.step_params =
+        own(ops::step_layout(max_tokens, max_tokens).pages_offset + pages_ * sizeof(uint32_t));
     buffers_.last_token = own(sizeof(int32_t));
     buffers_.token_counts = own(config.vocab_size * sizeof(uint16_t));
     buffers_.sampled = own(max_tokens * sizeof(int32_t));

@@ -1,5 +1,5 @@
-// krserve bench --mode ablate: the eight combinations of pool, blit queue and ring, interleaved, beside
-// what the seed document predicted.
+// krserve bench --mode ablate: the eight combinations of pool, blit queue and ring, interleaved,
+// beside what the seed document predicted.
 #include <fmt/format.h>
 
 #include <array>

@@ -26,11 +26,13 @@ int run(BenchOptions& options) {
 
 std::string join_command_line(const CLI::App& app, const BenchOptions& o) {
   std::string text = "krserve bench --mode " + o.mode;
-  for (const ConfigOverride& value : o.common.overrides) text += " " + value.origin + " " + value.text;
+  for (const ConfigOverride& value : o.common.overrides)
+    text += " " + value.origin + " " + value.text;
   for (const std::string& set : o.common.sets) text += " --set " + set;
   if (!o.common.preset.empty()) text += " --preset " + o.common.preset;
   for (const char* flag : {"--batch", "--prompt-tokens", "--gen-tokens", "--repeat"}) {
-    if (app.count(flag) > 0) text += std::string(" ") + flag + " " + app.get_option(flag)->as<std::string>();
+    if (app.count(flag) > 0)
+      text += std::string(" ") + flag + " " + app.get_option(flag)->as<std::string>();
   }
   return text;
 }

@@ -1,7 +1,8 @@
 // krserve bench --mode decode and --mode prefill: one engine, repeated runs, the fraction of the
 // machine's read bandwidth.
-#include <cstdio>
 #include <fmt/format.h>
+
+#include <cstdio>
 
 #include "cli/bench/bench.h"
 #include "cli/bench/report.h"
@@ -25,7 +26,7 @@ struct Measured {
 };
 
 Measured measure(const BenchOptions& options, const LoadedConfig& config,
-                 const std::shared_ptr<Device>& device, double WorkloadResult::*rate) {
+                 const std::shared_ptr<Device>& device, double WorkloadResult::* rate) {
   const auto model_dir = model_directory(config.values);
   ProgressBar bar("bench");
   const auto engine = engine::Engine::create(config_for(config.values, model_dir, options.workload),
@@ -115,9 +116,8 @@ int bench_prefill(const BenchOptions& options, const LoadedConfig& config) {
   const Measured m = measure(prefill, config, device, &WorkloadResult::prefill_tokens_per_s);
   const Workload& w = prefill.workload;
   // A chunk of the prompt shares one reading of the weights.
-  const double chunk =
-      std::min<double>(w.prompt_tokens * w.batch,
-                       static_cast<double>(config.values.engine.prefill_chunk_tokens));
+  const double chunk = std::min<double>(
+      w.prompt_tokens * w.batch, static_cast<double>(config.values.engine.prefill_chunk_tokens));
   const double bytes = static_cast<double>(m.model.bytes_per_token) / chunk +
                        w.prompt_tokens / 2.0 * static_cast<double>(m.model.kv_bytes_per_token);
   return report(prefill, "prefill", *device, m, bytes);

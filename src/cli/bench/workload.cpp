@@ -76,9 +76,8 @@ void measure(const std::vector<Trace>& traces, uint64_t start_ns, const Workload
   uint64_t in_window = 0;
   for (const Trace& trace : traces) {
     in_window += static_cast<uint64_t>(
-        std::count_if(trace.arrivals_ns.begin(), trace.arrivals_ns.end(), [&](uint64_t at) {
-          return at > all_started && at <= first_ended;
-        }));
+        std::count_if(trace.arrivals_ns.begin(), trace.arrivals_ns.end(),
+                      [&](uint64_t at) { return at > all_started && at <= first_ended; }));
   }
   const auto per_second = [](uint64_t count, uint64_t ns) {
     return ns ? static_cast<double>(count) * 1e9 / static_cast<double>(ns) : 0;
@@ -103,8 +102,8 @@ WorkloadResult run_workload(engine::Engine& engine, const Workload& workload) {
   const uint64_t start_ns = now_ns();
   for (uint32_t i = 0; i < workload.batch; ++i) {
     engine::Request request;
-    request.prompt = random_prompt(workload.prompt_tokens, engine.model().vocab_size,
-                                   workload.seed * 1000 + i);
+    request.prompt =
+        random_prompt(workload.prompt_tokens, engine.model().vocab_size, workload.seed * 1000 + i);
     request.sampling.temperature = 0;
     request.max_tokens = workload.gen_tokens;
     request.ignore_eos = true;
@@ -134,10 +133,9 @@ RuntimeConfig config_for(RuntimeConfig config, const std::filesystem::path& mode
   const krserve::ModelConfig model = read_model_config(model_dir);
   const uint32_t context = workload.prompt_tokens + workload.gen_tokens;
   if (context > model.max_position_embeddings) {
-    throw_error<UsageError>("bench.config",
-                            "--prompt-tokens {} + --gen-tokens {} is past the model's context of {}",
-                            workload.prompt_tokens, workload.gen_tokens,
-                            model.max_position_embeddings);
+    throw_error<UsageError>(
+        "bench.config", "--prompt-tokens {} + --gen-tokens {} is past the model's context of {}",
+        workload.prompt_tokens, workload.gen_tokens, model.max_position_embeddings);
   }
   const auto type = config.engine.kv_type == "f32" ? ops::FloatType::kF32 : ops::FloatType::kF16;
   const uint64_t tokens =
@@ -145,11 +143,13 @@ RuntimeConfig config_for(RuntimeConfig config, const std::filesystem::path& mode
   config.engine.ctx_size = context;
   config.engine.parallel = workload.batch;
   config.engine.max_queued = std::max<int64_t>(config.engine.max_queued, workload.batch);
-  config.engine.kv_cache_mb = static_cast<int64_t>(
-      ceil_div(tokens * engine::kv_bytes_per_token(model, type), kMiB));
+  config.engine.kv_cache_mb =
+      static_cast<int64_t>(ceil_div(tokens * engine::kv_bytes_per_token(model, type), kMiB));
   return config;
 }
 
-std::string format_hash(uint64_t hash) { return fmt::format("0x{:016x}", hash); }
+std::string format_hash(uint64_t hash) {
+  return fmt::format("0x{:016x}", hash);
+}
 
 }  // namespace krserve::cli

@@ -35,10 +35,9 @@ void CpuCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_byte
                                 std::span<const BufferView> buffers) {
   if (op >= ops::Op::kOpCount || args_bytes > ops::kMaxArgsBytes ||
       buffers.size() > ops::kMaxBuffers) {
-    throw_error<DeviceError>("command_buffer.dispatch",
-                             "{}: {} bytes of arguments (most {}), {} buffers (most {})",
-                             ops::op_name(op), args_bytes, ops::kMaxArgsBytes, buffers.size(),
-                             ops::kMaxBuffers);
+    throw_error<DeviceError>(
+        "command_buffer.dispatch", "{}: {} bytes of arguments (most {}), {} buffers (most {})",
+        ops::op_name(op), args_bytes, ops::kMaxArgsBytes, buffers.size(), ops::kMaxBuffers);
   }
   CpuCommand& command = append(CpuCommand::Kind::kDispatch);
   command.op = op;
@@ -64,7 +63,9 @@ void CpuCommandBuffer::fill(const BufferView& dst, uint8_t value) {
   command.fill_value = value;
 }
 
-void CpuCommandBuffer::barrier() { append(CpuCommand::Kind::kBarrier); }
+void CpuCommandBuffer::barrier() {
+  append(CpuCommand::Kind::kBarrier);
+}
 
 void CpuCommandBuffer::mark_committed() {
   CommandBufferState expected = CommandBufferState::kEncoding;
@@ -75,9 +76,9 @@ void CpuCommandBuffer::mark_committed() {
   }
   throw_error<DeviceError>(
       "queue.commit", "'{}' {}", label_,
-      expected == CommandBufferState::kCommitted  ? "is still in flight; wait for its last execution"
-      : expected == CommandBufferState::kFailed   ? "failed before; encode it afresh"
-                                                  : "was committed already and is for one use");
+      expected == CommandBufferState::kCommitted ? "is still in flight; wait for its last execution"
+      : expected == CommandBufferState::kFailed  ? "failed before; encode it afresh"
+                                                 : "was committed already and is for one use");
 }
 
 void CpuCommandBuffer::mark_ended(bool completed, Timestamps timestamps) {
@@ -112,7 +113,8 @@ std::string CpuCommandBuffer::describe() const {
 
 uint32_t task_count(const CpuCommand& command, const kernels::CpuKernelTable& table) {
   switch (command.kind) {
-    case CpuCommand::Kind::kBarrier: return 0;
+    case CpuCommand::Kind::kBarrier:
+      return 0;
     case CpuCommand::Kind::kDispatch: {
       const auto& kernel = table.kernels[static_cast<uint32_t>(command.op)];
       return kernel.task_count({command.args, command.buffers});

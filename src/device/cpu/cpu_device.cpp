@@ -43,8 +43,8 @@ class CpuDevice final : public Device {
         team_(std::make_shared<WorkerTeam>(workers, spin_us, table_)),
         counter_(std::make_shared<CpuMemoryCounter>()) {
     info_.backend = "cpu";
-    info_.name = fmt::format("{} ({} workers, {})", processor_name(), workers,
-                             kernels::to_string(level));
+    info_.name =
+        fmt::format("{} ({} workers, {})", processor_name(), workers, kernels::to_string(level));
     info_.memory_bytes = host_memory_bytes();
     info_.unified_memory = true;
     info_.alignment_bytes = 64;
@@ -75,10 +75,10 @@ class CpuDevice final : public Device {
           kind, spin_us_, [team = team_](CpuCommandBuffer& commands) { team->run(commands); });
     }
     auto scratch = std::make_shared<kernels::Scratch>();
-    return std::make_shared<CpuQueue>(
-        kind, 0, [&table = table_, scratch](CpuCommandBuffer& commands) {
-          run_inline(commands, table, *scratch);
-        });
+    return std::make_shared<CpuQueue>(kind, 0,
+                                      [&table = table_, scratch](CpuCommandBuffer& commands) {
+                                        run_inline(commands, table, *scratch);
+                                      });
   }
 
   std::shared_ptr<Timeline> new_timeline() override { return std::make_shared<CpuTimeline>(); }

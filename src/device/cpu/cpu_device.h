@@ -11,7 +11,7 @@
 namespace krserve {
 
 struct CpuDeviceOptions {
-  uint32_t threads = 0;  // workers; 0 = all cores this process may use
+  uint32_t threads = 0;                          // workers; 0 = all cores this process may use
   std::optional<kernels::SimdLevel> simd_level;  // none = the best
   // How long an idle worker spins before it parks.
   uint32_t spin_us = 50;

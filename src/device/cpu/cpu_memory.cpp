@@ -19,8 +19,7 @@ void CpuMemoryCounter::add(uint64_t bytes) noexcept {
   allocations_.fetch_add(1, std::memory_order_relaxed);
   const uint64_t live = live_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
   uint64_t peak = peak_bytes_.load(std::memory_order_relaxed);
-  while (live > peak &&
-         !peak_bytes_.compare_exchange_weak(peak, live, std::memory_order_relaxed)) {
+  while (live > peak && !peak_bytes_.compare_exchange_weak(peak, live, std::memory_order_relaxed)) {
   }
 }
 
@@ -37,17 +36,18 @@ CpuBuffer::CpuBuffer(uint64_t bytes, Storage storage, std::shared_ptr<CpuMemoryC
     : bytes_(bytes), storage_(storage), counter_(std::move(counter)) {
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   if (bytes == 0 || bytes > UINT64_MAX - page) {
-    throw_error<OutOfMemoryError>("cpu_device.allocate", "a buffer of {} bytes was asked for", bytes);
+    throw_error<OutOfMemoryError>("cpu_device.allocate", "a buffer of {} bytes was asked for",
+                                  bytes);
   }
   mapped_bytes_ = align_up(bytes, page);
   void* address = mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED) {
-    throw_error<OutOfMemoryError>("cpu_device.allocate",
-                                  "{} refused by the system ({} held); lower the pool's heaps or the "
-                                  "KV cache",
-                                  format_bytes(bytes),
-                                  format_bytes(counter_->snapshot().live_bytes));
+    throw_error<OutOfMemoryError>(
+        "cpu_device.allocate",
+        "{} refused by the system ({} held); lower the pool's heaps or the "
+        "KV cache",
+        format_bytes(bytes), format_bytes(counter_->snapshot().live_bytes));
   }
   data_ = static_cast<std::byte*>(address);
 #ifdef MADV_HUGEPAGE

@@ -1,7 +1,8 @@
 // The CPU device's worker team: every worker walks the same command list and takes tasks from it.
 //
-// A barrier waits for tasks, not for workers: one that the system has taken off its core while it held
-// no task keeps nobody waiting, so a busy machine slows a step by its share and not by time slices.
+// A barrier waits for tasks, not for workers: one that the system has taken off its core while it
+// held no task keeps nobody waiting, so a busy machine slows a step by its share and not by time
+// slices.
 #pragma once
 
 #include <atomic>

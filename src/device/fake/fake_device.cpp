@@ -14,7 +14,8 @@ void check_allocation(FakeState& state, const char* call, uint64_t bytes) {
   state.record(std::string(call) + " " + std::to_string(bytes));
   const uint64_t live = state.memory->snapshot().live_bytes;
   const bool injected = state.strikes(FakeFault::kAllocation, QueueKind::kCompute);
-  if (injected || bytes > state.options.memory_limit_bytes - std::min(live, state.options.memory_limit_bytes)) {
+  if (injected ||
+      bytes > state.options.memory_limit_bytes - std::min(live, state.options.memory_limit_bytes)) {
     throw_error<OutOfMemoryError>("fake_device.allocate", "{} refused{}; {} held",
                                   format_bytes(bytes), injected ? " (injected fault)" : "",
                                   format_bytes(live));
@@ -33,7 +34,9 @@ FakeDevice::FakeDevice(const FakeOptions& options) : state_(std::make_shared<Fak
 
 FakeDevice::~FakeDevice() = default;
 
-const DeviceInfo& FakeDevice::info() const { return info_; }
+const DeviceInfo& FakeDevice::info() const {
+  return info_;
+}
 
 std::unique_ptr<Heap> FakeDevice::new_heap(uint64_t bytes, Storage storage) {
   check_allocation(*state_, "new_heap", bytes);
@@ -66,7 +69,9 @@ std::shared_ptr<Timeline> FakeDevice::new_timeline() {
   return std::make_shared<FakeTimeline>(state_);
 }
 
-DeviceMemory FakeDevice::memory() const { return state_->memory->snapshot(); }
+DeviceMemory FakeDevice::memory() const {
+  return state_->memory->snapshot();
+}
 
 uint64_t FakeDevice::clock_ns() const {
   const std::lock_guard lock(state_->mutex);

@@ -1,8 +1,8 @@
 // A deterministic device for tests: records calls, simulates time, injects faults.
 //
-// Commands really run (portable kernels, on the calling thread), at commit, as soon as their waits are
-// reached; in manual mode only when step() is called. Time is simulated: every queue is a lane of
-// its own, a command buffer starts when its lane is free and its waits are reached and takes the
+// Commands really run (portable kernels, on the calling thread), at commit, as soon as their waits
+// are reached; in manual mode only when step() is called. Time is simulated: every queue is a lane
+// of its own, a command buffer starts when its lane is free and its waits are reached and takes the
 // time set for it, so overlaps and gaps come out exactly as constructed.
 #pragma once
 

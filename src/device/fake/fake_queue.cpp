@@ -8,9 +8,12 @@ namespace {
 
 const char* kind_name(QueueKind kind) {
   switch (kind) {
-    case QueueKind::kCompute: return "compute";
-    case QueueKind::kCopyToDevice: return "copy_to_device";
-    case QueueKind::kCopyToHost: return "copy_to_host";
+    case QueueKind::kCompute:
+      return "compute";
+    case QueueKind::kCopyToDevice:
+      return "copy_to_device";
+    case QueueKind::kCopyToHost:
+      return "copy_to_host";
   }
   return "?";
 }
@@ -34,8 +37,8 @@ uint64_t simulated_ns(std::chrono::nanoseconds timeout) {
 bool FakeState::strikes(FakeFault fault, QueueKind kind) {
   bool hit = false;
   std::erase_if(injections, [&](FakeInjection& injection) {
-    const bool counts = injection.fault == fault &&
-                        (fault == FakeFault::kAllocation || injection.kind == kind);
+    const bool counts =
+        injection.fault == fault && (fault == FakeFault::kAllocation || injection.kind == kind);
     if (!counts || --injection.remaining > 0) return false;
     return hit = true;
   });
@@ -103,8 +106,8 @@ void FakeState::execute(FakeLane& lane, FakeSubmission& submission, uint64_t rea
   Timestamps times;
   times.start_ns = std::max({clock, lane.free_at_ns, ready_at});
   const auto duration = durations.find(commands.label());
-  times.end_ns = times.start_ns + (duration == durations.end() ? options.command_buffer_ns
-                                                               : duration->second);
+  times.end_ns =
+      times.start_ns + (duration == durations.end() ? options.command_buffer_ns : duration->second);
   for (const CpuCommand& command : commands.commands()) {
     if (command.kind == CpuCommand::Kind::kDispatch) {
       record(std::string("dispatch ") + ops::op_name(command.op));

@@ -21,7 +21,8 @@ KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options,
   layout_.type = options.type;
   const uint64_t pages = ceil_div<uint64_t>(options.total_tokens, options.page_tokens);
   if (pages == 0 || pages > UINT32_MAX / 2) {
-    throw_error<ConfigError>("kv_cache.create", "{} pages of {} tokens asked for; set "
+    throw_error<ConfigError>("kv_cache.create",
+                             "{} pages of {} tokens asked for; set "
                              "engine.kv_cache_mb or engine.ctx_size",
                              pages, options.page_tokens);
   }
@@ -33,8 +34,7 @@ KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options,
   layout_.segment_shift = static_cast<uint32_t>(std::countr_zero(per_segment));
   for (uint64_t first = 0; first < pages; first += per_segment) {
     const uint64_t count = std::min(per_segment, pages - first);
-    segments_.push_back(
-        allocator.allocate(count * layout_.page_bytes, runtime::MemoryTag::kKv));
+    segments_.push_back(allocator.allocate(count * layout_.page_bytes, runtime::MemoryTag::kKv));
     views_.push_back(segments_.back().view());
   }
   quarantined_.assign(total_pages_, false);
@@ -46,7 +46,9 @@ uint32_t KvCache::pages_for(uint64_t tokens) const {
   return static_cast<uint32_t>(ceil_div<uint64_t>(tokens, layout_.page_tokens));
 }
 
-uint64_t KvCache::bytes() const { return total_pages_ * layout_.page_bytes; }
+uint64_t KvCache::bytes() const {
+  return total_pages_ * layout_.page_bytes;
+}
 
 bool KvCache::grow(std::vector<uint32_t>& pages, uint64_t tokens) {
   const uint32_t wanted = pages_for(tokens);

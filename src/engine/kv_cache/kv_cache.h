@@ -20,8 +20,8 @@ struct KvCacheOptions {
 // Bytes of KV that one token of context takes.
 uint64_t kv_bytes_per_token(const ModelConfig& config, ops::FloatType type);
 
-// Not thread-safe: the engine's thread owns it. A page given back may be reused at once, since steps
-// run in order on one queue.
+// Not thread-safe: the engine's thread owns it. A page given back may be reused at once, since
+// steps run in order on one queue.
 class KvCache {
  public:
   // Throws OutOfMemoryError.
@@ -37,11 +37,13 @@ class KvCache {
   uint32_t pages_for(uint64_t tokens) const;
   uint64_t bytes() const;
 
-  // Appends pages to `pages` until it holds `tokens`; false (and nothing taken) if too few are free.
+  // Appends pages to `pages` until it holds `tokens`; false (and nothing taken) if too few are
+  // free.
   bool grow(std::vector<uint32_t>& pages, uint64_t tokens);
   // Gives all pages back.
   void release(std::vector<uint32_t>& pages);
-  // A hung step may still write these: they stay out of use, released or not, until lift_quarantine.
+  // A hung step may still write these: they stay out of use, released or not, until
+  // lift_quarantine.
   void quarantine(const std::vector<uint32_t>& pages);
   void lift_quarantine();
   bool check_integrity() const;

@@ -9,9 +9,13 @@ Scheduler::Scheduler(const SchedulerOptions& options, KvCache& cache)
   for (uint32_t slot = options.slots; slot > 0; --slot) free_slots_.push_back(slot - 1);
 }
 
-void Scheduler::add(SequencePtr sequence) { waiting_.push_back(std::move(sequence)); }
+void Scheduler::add(SequencePtr sequence) {
+  waiting_.push_back(std::move(sequence));
+}
 
-uint32_t Scheduler::running() const { return static_cast<uint32_t>(active_.size()); }
+uint32_t Scheduler::running() const {
+  return static_cast<uint32_t>(active_.size());
+}
 
 bool Scheduler::wants_row(const Sequence& sequence) const {
   return sequence.state == SequenceState::kRunning && sequence.computed < sequence.length() &&
@@ -42,7 +46,8 @@ StepPlan Scheduler::plan() {
   return plan;
 }
 
-// Admission asks for room for the whole prompt, so that a long one does not start only to be thrown out.
+// Admission asks for room for the whole prompt, so that a long one does not start only to be thrown
+// out.
 bool Scheduler::admit_next() {
   if (waiting_.empty() || free_slots_.empty()) return false;
   const SequencePtr& next = waiting_.front();
@@ -60,10 +65,9 @@ bool Scheduler::admit_next() {
 
 bool Scheduler::secure_pages(const SequencePtr& sequence, uint32_t tokens) {
   while (!cache_.grow(sequence->pages, tokens)) {
-    const auto victim =
-        std::find_if(active_.rbegin(), active_.rend(), [](const SequencePtr& candidate) {
-          return candidate->state == SequenceState::kRunning;
-        });
+    const auto victim = std::find_if(
+        active_.rbegin(), active_.rend(),
+        [](const SequencePtr& candidate) { return candidate->state == SequenceState::kRunning; });
     const SequencePtr last = *victim;  // there is one: `sequence` runs
     preempt(last);
     if (last == sequence) return false;

@@ -16,10 +16,10 @@ struct PlannedRows {
   uint32_t slot = 0;
   uint32_t first_position = 0;
   uint32_t count = 0;
-  bool samples = false;           // the last row is sampled
-  uint32_t draw_index = 0;        // how many tokens the sequence drew before this one
+  bool samples = false;     // the last row is sampled
+  uint32_t draw_index = 0;  // how many tokens the sequence drew before this one
   bool clear_counts = false;
-  std::vector<uint32_t> pages;    // as of this step
+  std::vector<uint32_t> pages;  // as of this step
 };
 
 struct StepPlan {
@@ -63,7 +63,8 @@ class Scheduler {
  private:
   bool admit_next();
   bool wants_row(const Sequence& sequence) const;
-  // Makes room for `tokens` of the sequence, at the cost of later ones. False if it had to go itself.
+  // Makes room for `tokens` of the sequence, at the cost of later ones. False if it had to go
+  // itself.
   bool secure_pages(const SequencePtr& sequence, uint32_t tokens);
   void schedule(StepPlan& plan, const SequencePtr& sequence, uint32_t rows);
   void release(Sequence& sequence);

@@ -39,12 +39,12 @@ struct Sequence {
   // What has been scheduled, which runs ahead of what the host knows.
   uint32_t slot = kNoSlot;
   std::vector<uint32_t> pages;
-  uint32_t computed = 0;         // positions whose forward pass was scheduled
-  uint32_t drawn = 0;            // output tokens scheduled to be drawn, those known included
+  uint32_t computed = 0;  // positions whose forward pass was scheduled
+  uint32_t drawn = 0;     // output tokens scheduled to be drawn, those known included
   uint32_t steps_in_flight = 0;
   // Positions below are given to the device as token ids; those above it drew itself.
   uint32_t known_at_admission = 0;
-  bool clear_counts = false;     // the slot's token counts are another sequence's
+  bool clear_counts = false;  // the slot's token counts are another sequence's
 
   Detokenizer detokenizer;
   StopMatcher stops;

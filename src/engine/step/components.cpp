@@ -31,8 +31,7 @@ Components make_components(std::shared_ptr<Device> device, const MetalOptimizati
   out.device = std::move(device);
   out.compute = out.device->new_queue(QueueKind::kCompute);
   out.pool = try_start(config, config.memory_pool.enabled, "memory pool", [&] {
-    out.allocator =
-        std::make_unique<runtime::MemoryPool>(out.device, config.memory_pool, limit);
+    out.allocator = std::make_unique<runtime::MemoryPool>(out.device, config.memory_pool, limit);
   });
   if (!out.pool) out.allocator = std::make_unique<runtime::DirectAllocator>(out.device, limit);
   out.blit = try_start(config, config.blit_queue.enabled, "blit queue", [&] {
@@ -40,8 +39,8 @@ Components make_components(std::shared_ptr<Device> device, const MetalOptimizati
   });
   if (!out.blit) out.transfers = std::make_unique<runtime::DirectBlit>(out.device);
   try_start(config, config.command_buffer_ring.enabled, "command ring", [&] {
-    out.ring = std::make_unique<runtime::CommandRing>(out.device, out.compute,
-                                                      config.command_buffer_ring);
+    out.ring =
+        std::make_unique<runtime::CommandRing>(out.device, out.compute, config.command_buffer_ring);
   });
   return out;
 }

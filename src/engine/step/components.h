@@ -1,4 +1,5 @@
-// The three optimizations as one engine uses them, each on or off, and what takes its place when off.
+// The three optimizations as one engine uses them, each on or off, and what takes its place when
+// off.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
-// Takes a plan to the device and brings its tokens back; the one place where pool, blit queue and ring
-// meet.
+// Takes a plan to the device and brings its tokens back; the one place where pool, blit queue and
+// ring meet.
 #pragma once
 
 #include <deque>
@@ -27,8 +27,8 @@ struct StepInFlight {
 
 struct StepRunnerOptions {
   uint32_t slots = 8;
-  uint32_t max_rows = 0;     // rows of the largest step
-  uint64_t max_pages = 0;    // page-list entries of the largest step
+  uint32_t max_rows = 0;   // rows of the largest step
+  uint64_t max_pages = 0;  // page-list entries of the largest step
 };
 
 class StepRunner {
@@ -49,9 +49,9 @@ class StepRunner {
   // Tokens of the plan's samples, in order. After wait() returned kReached.
   const std::vector<int32_t>& tokens(const StepInFlight& step) const { return *step.sampled; }
 
-  // After a device error: a new compute queue and ring state. If the old queue does not come to rest
-  // (a hung step), all that its steps may still write is set aside, with `lost`, and new memory is
-  // taken; returns false then. Throws OutOfMemoryError if there is none.
+  // After a device error: a new compute queue and ring state. If the old queue does not come to
+  // rest (a hung step), all that its steps may still write is set aside, with `lost`, and new
+  // memory is taken; returns false then. Throws OutOfMemoryError if there is none.
   bool recover(std::deque<StepInFlight> lost);
   // Frees what recover() set aside if the old queues have come to rest; true when nothing is left.
   bool reclaim();

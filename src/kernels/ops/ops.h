@@ -23,9 +23,9 @@ enum class Op : uint32_t {
 inline constexpr uint32_t kOpCount = static_cast<uint32_t>(Op::kOpCount);
 
 constexpr const char* op_name(Op op) {
-  constexpr const char* kNames[] = {"embed_rows",      "rms_norm",  "matmul",      "rope_kv_write",
-                                    "paged_attention", "silu_mul",  "gather_rows", "count_tokens",
-                                    "sample",          "read_bandwidth"};
+  constexpr const char* kNames[] = {
+      "embed_rows", "rms_norm",    "matmul",       "rope_kv_write", "paged_attention",
+      "silu_mul",   "gather_rows", "count_tokens", "sample",        "read_bandwidth"};
   return static_cast<uint32_t>(op) < kOpCount ? kNames[static_cast<uint32_t>(op)] : "?";
 }
 

@@ -1,4 +1,5 @@
-// paged_attention: out = softmax(q k^T * scale) v over the cached positions 0..position of each row.
+// paged_attention: out = softmax(q k^T * scale) v over the cached positions 0..position of each
+// row.
 #pragma once
 
 #include "kernels/ops/kv_layout.h"

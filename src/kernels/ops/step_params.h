@@ -43,19 +43,19 @@ enum SampleFlags : uint32_t {
 // One row to sample. Order of operations: repetition penalty (prompt and output tokens), presence
 // and frequency penalties (output tokens), temperature, min-p, top-k, top-p, draw.
 struct SampleRow {
-  uint32_t row;                // index into the step's rows
+  uint32_t row;  // index into the step's rows
   uint32_t slot;
-  uint32_t flags;              // SampleFlags
-  uint32_t counter;            // tokens this sequence has drawn before; with seed, the random key
+  uint32_t flags;    // SampleFlags
+  uint32_t counter;  // tokens this sequence has drawn before; with seed, the random key
   uint32_t seed_low;
   uint32_t seed_high;
-  float temperature;           // > 0 unless greedy
-  uint32_t top_k;              // 0 = off
-  float top_p;                 // (0, 1]; 1 = off
-  float min_p;                 // [0, 1); 0 = off
-  float repetition_penalty;    // 1 = off
-  float presence_penalty;      // 0 = off
-  float frequency_penalty;     // 0 = off
+  float temperature;         // > 0 unless greedy
+  uint32_t top_k;            // 0 = off
+  float top_p;               // (0, 1]; 1 = off
+  float min_p;               // [0, 1); 0 = off
+  float repetition_penalty;  // 1 = off
+  float presence_penalty;    // 0 = off
+  float frequency_penalty;   // 0 = off
 };
 
 static_assert(sizeof(StepHeader) == 16 && sizeof(StepRow) == 20 && sizeof(SampleRow) == 52);

@@ -11,7 +11,9 @@ enum class WeightFormat : uint32_t { kF32 = 0, kF16 = 1, kBF16 = 2, kQ4 = 3, kQ8
 
 enum class FloatType : uint32_t { kF32 = 0, kF16 = 1, kBF16 = 2 };
 
-constexpr uint32_t bytes_of(FloatType type) { return type == FloatType::kF32 ? 4 : 2; }
+constexpr uint32_t bytes_of(FloatType type) {
+  return type == FloatType::kF32 ? 4 : 2;
+}
 
 // A weight matrix [n, k], row-major. group_size and scale_type matter for kQ4 and kQ8 only.
 struct WeightArgs {

@@ -106,16 +106,16 @@ struct Decoder::Encoder {
               uint32_t flags = 0) {
     if (linear.bias) flags |= ops::kMatmulBias;
     const ops::MatmulArgs args{linear.args, rows, flags};
-    const std::array views{b.step_params, x,           linear.weight, linear.scales,
-                           linear.biases, linear.bias, y};
+    const std::array views{b.step_params, x, linear.weight, linear.scales, linear.biases,
+                           linear.bias,   y};
     commands.dispatch(Op::kMatmul, args, views);
   }
 
   void rope_and_cache(const DeviceLayer& layer, ops::KvLayout kv) {
     const ops::RopeKvWriteArgs args{kv, layout, config().heads, config().qk_norm ? 1U : 0U,
                                     static_cast<float>(config().rms_norm_eps)};
-    std::vector<BufferView> views{b.step_params, b.q, b.k, b.v, decoder.weights_->rope_table(),
-                                  layer.q_norm,  layer.k_norm};
+    std::vector<BufferView> views{
+        b.step_params, b.q, b.k, b.v, decoder.weights_->rope_table(), layer.q_norm, layer.k_norm};
     views.insert(views.end(), b.kv_segments.begin(), b.kv_segments.end());
     commands.dispatch(Op::kRopeKvWrite, args, views);
   }
@@ -177,8 +177,7 @@ struct Decoder::Encoder {
   }
 };
 
-Decoder::Decoder(ModelConfig config, std::shared_ptr<const DeviceWeights> weights,
-                 ops::KvLayout kv)
+Decoder::Decoder(ModelConfig config, std::shared_ptr<const DeviceWeights> weights, ops::KvLayout kv)
     : config_(std::move(config)), weights_(std::move(weights)), kv_(kv) {}
 
 void Decoder::encode(CommandBuffer& commands, const StepBuffers& buffers,

@@ -1,5 +1,5 @@
-// The engine on real (small) models: tokens are the golden ones whatever is switched, batched, cut or
-// preempted.
+// The engine on real (small) models: tokens are the golden ones whatever is switched, batched, cut
+// or preempted.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -52,8 +52,8 @@ TEST(Engine, AllSwitchCombinationsAndRingDepthsGiveTheSameTokens) {
   for (int bits = 0; bits < 8; ++bits) {
     for (const int64_t ring_size : {2, 3, 4, 8}) {
       if ((bits & 4) == 0 && ring_size != 2) continue;
-      const auto engine = make_engine(
-          small_config((bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, ring_size));
+      const auto engine =
+          make_engine(small_config((bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, ring_size));
       EXPECT_EQ(submit(*engine, greedy_request(prompt, 16)).wait().tokens, expected)
           << "combination " << bits << ", ring " << ring_size;
     }
@@ -73,7 +73,8 @@ TEST(Engine, BatchCompositionDoesNotChangeTokens) {
     alone.push_back(submit(*engine, greedy_request(prompt, 12)).wait().tokens);
   }
   std::vector<Submitted> together;
-  for (const auto& prompt : prompts) together.push_back(submit(*engine, greedy_request(prompt, 12)));
+  for (const auto& prompt : prompts)
+    together.push_back(submit(*engine, greedy_request(prompt, 12)));
   for (size_t i = 0; i < prompts.size(); ++i) EXPECT_EQ(together[i].wait().tokens, alone[i]) << i;
 }
 
@@ -147,7 +148,8 @@ TEST(Engine, EndOfSequenceStopsAndTheTokensDrawnAfterItAreDiscarded) {
   EXPECT_EQ(reply.last.finish, FinishReason::kStop);
   EXPECT_EQ(reply.tokens, std::vector<int32_t>(ids.begin(), ids.begin() + stop + 1));
   // The next request on the same slot is not disturbed by steps that were still in flight.
-  EXPECT_EQ(submit(*engine, greedy_request(golden_ids("prompt0.input_ids"), 16)).wait().tokens, ids);
+  EXPECT_EQ(submit(*engine, greedy_request(golden_ids("prompt0.input_ids"), 16)).wait().tokens,
+            ids);
   EXPECT_LE(engine->statistics().discarded_tokens_total, 2U);
 }
 
@@ -181,7 +183,8 @@ TEST(Engine, BadRequestsAreRefusedWithTheNumbers) {
     return std::string("accepted");
   };
   EXPECT_NE(message(greedy_request({}, 1)).find("no tokens"), std::string::npos);
-  EXPECT_NE(message(greedy_request(std::vector<int32_t>(128, 1), 1)).find("128"), std::string::npos);
+  EXPECT_NE(message(greedy_request(std::vector<int32_t>(128, 1), 1)).find("128"),
+            std::string::npos);
   EXPECT_NE(message(greedy_request({512}, 1)).find("512"), std::string::npos);
   EXPECT_NE(message(greedy_request({-1}, 1)).find("-1"), std::string::npos);
   auto request = greedy_request({1}, 1);
@@ -323,11 +326,11 @@ TEST_P(EngineFault, FailsItsRequestsAndTheRestGoOn) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Faults, EngineFault,
-    ::testing::Combine(::testing::Values(FakeFault::kCommit, FakeFault::kExecution,
-                                         FakeFault::kHang),
-                       ::testing::Values(1, 2, 3, 4, 7)));
+INSTANTIATE_TEST_SUITE_P(Faults, EngineFault,
+                         ::testing::Combine(::testing::Values(FakeFault::kCommit,
+                                                              FakeFault::kExecution,
+                                                              FakeFault::kHang),
+                                            ::testing::Values(1, 2, 3, 4, 7)));
 
 // Steps end in order, so the next one's completion tells of the lost one; after the last step (2 of
 // prompt, 15 of output) there is none, and only the time-out helps.

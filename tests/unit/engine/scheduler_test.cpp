@@ -47,8 +47,7 @@ class SchedulerTest : public ::testing::Test {
     }
   }
 
-  std::shared_ptr<const Tokenizer> tokenizer_ =
-      Tokenizer::load(test::golden_dir("qwen2-bf16"));
+  std::shared_ptr<const Tokenizer> tokenizer_ = Tokenizer::load(test::golden_dir("qwen2-bf16"));
   std::shared_ptr<FakeDevice> device_ = std::make_shared<FakeDevice>();
   runtime::DirectAllocator allocator_{device_};
   std::unique_ptr<KvCache> cache_;
