@@ -4,7 +4,6 @@ import argparse
 import json
 import pathlib
 
-import torch
 from safetensors.torch import load_file, save_file
 
 import quant

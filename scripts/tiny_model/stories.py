@@ -39,8 +39,8 @@ def _tale(rng, hero, animal, thing):
             f'"Someone must miss this {thing}," thought {hero}.')),
         rng.choice((
             f"Just then, {hero} heard someone crying behind a tree.",
-            f"Suddenly, a small voice called for help.",
-            f"Not far away, somebody was looking for something.")),
+            "Suddenly, a small voice called for help.",
+            "Not far away, somebody was looking for something.")),
         rng.choice((
             f"It was {friend} the {other}, who had lost the {thing}.",
             f"It was {article(other)} named {friend}, and the {thing} belonged to {friend}.")),
