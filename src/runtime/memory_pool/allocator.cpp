@@ -92,6 +92,16 @@ std::string MemoryLedger::describe_live() const {
   return text;
 }
 
+bool MemoryLedger::balanced() const {
+  uint64_t bytes = 0;
+  uint64_t objects = 0;
+  for (const TagStatistics& entry : tags_) {
+    bytes += entry.bytes;
+    objects += entry.objects;
+  }
+  return bytes == live_bytes_ && objects == live_objects_ && live_bytes_ <= peak_bytes_;
+}
+
 void MemoryLimit::check(const Device& device, uint64_t bytes) const {
   if (limit_bytes == 0) return;
   const uint64_t used = device.memory().live_bytes + reserved_bytes;
@@ -108,9 +118,14 @@ DirectAllocator::~DirectAllocator() { collect(true); }
 
 Allocation DirectAllocator::allocate(uint64_t bytes, MemoryTag tag) {
   collect();
-  limit_.check(*device_, bytes);
+  std::unique_ptr<Buffer> buffer;
+  {
+    const std::lock_guard growth(growth_mutex_);
+    limit_.check(*device_, bytes);
+    buffer = device_->new_buffer(bytes, Storage::kShared);
+  }
   Allocation result;
-  result.buffer_ = device_->new_buffer(bytes, Storage::kShared);
+  result.buffer_ = std::move(buffer);
   result.owner_ = this;
   result.view_ = {result.buffer_.get(), 0, bytes};
   result.tag_ = tag;
@@ -135,6 +150,11 @@ PoolStatistics DirectAllocator::statistics() const {
   out.largest_allocation_mb = static_cast<double>(largest_bytes_) / static_cast<double>(kMiB);
   ledger_.write(out);
   return out;
+}
+
+bool DirectAllocator::check_integrity() const {
+  const std::lock_guard lock(mutex_);
+  return ledger_.balanced();
 }
 
 void DirectAllocator::reset_statistics() {

@@ -56,9 +56,10 @@ class Allocator {
   Allocator& operator=(const Allocator&) = delete;
   virtual ~Allocator() = default;
 
-  // Throws OutOfMemoryError. `bytes` >= 1. Thread-safe.
+  // Throws OutOfMemoryError, for 0 bytes too. Thread-safe.
   virtual Allocation allocate(uint64_t bytes, MemoryTag tag) = 0;
   // Frees when the point is reached, without a wait: looked at by later allocations and collect().
+  // A point that is poisoned is never reached; collect(true) frees what waits for it.
   void free_after(Allocation allocation, TimelinePoint point);
   // Frees what is due; with `all`, everything deferred (the device is idle or gone).
   void collect(bool all = false);
@@ -90,6 +91,8 @@ class MemoryLedger {
   void write(PoolStatistics& out) const;
   // "kv 2 objects 64.0 MiB, other ..." ; empty when nothing is live.
   std::string describe_live() const;
+  // True when the tags add up to the totals.
+  bool balanced() const;
 
  private:
   std::array<TagStatistics, kMemoryTags> tags_{};
@@ -117,13 +120,14 @@ class DirectAllocator final : public Allocator {
   Allocation allocate(uint64_t bytes, MemoryTag tag) override;
   PoolStatistics statistics() const override;
   void reset_statistics() override;
-  bool check_integrity() const override { return true; }
+  bool check_integrity() const override;
 
  private:
   void release(Allocation& allocation) noexcept override;
 
   std::shared_ptr<Device> device_;
   MemoryLimit limit_;
+  std::mutex growth_mutex_;  // between looking at the limit and allocating
   mutable std::mutex mutex_;
   MemoryLedger ledger_;
   uint64_t total_allocations_ = 0;

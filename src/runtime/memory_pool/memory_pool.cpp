@@ -78,30 +78,42 @@ bool MemoryPool::allocate_from_heaps(uint64_t bytes, Allocation& out) {
 }
 
 Allocation MemoryPool::allocate(uint64_t bytes, MemoryTag tag) {
+  if (bytes == 0) throw OutOfMemoryError("memory_pool.allocate", "0 bytes were asked for");
   collect();
   Allocation result;
   result.tag_ = tag;
   {
     const std::lock_guard lock(mutex_);
-    ++total_allocations_;
-    largest_bytes_ = std::max(largest_bytes_, bytes);
     if (allocate_from_heaps(bytes, result)) {
       exhausted_ = false;
-      ledger_.add(tag, result.held_bytes_);
+      enter(result);
       return result;
     }
-    ++fallback_allocations_;
     log_exhaustion(bytes);
   }
-  limit_.check(*device_, bytes);
-  result.buffer_ = device_->new_buffer(bytes, Storage::kShared);
+  std::unique_ptr<Buffer> buffer;
+  {
+    const std::lock_guard growth(growth_mutex_);
+    limit_.check(*device_, bytes);
+    buffer = device_->new_buffer(bytes, Storage::kShared);
+  }
+  result.buffer_ = std::move(buffer);
   result.owner_ = this;
   result.view_ = {result.buffer_.get(), 0, bytes};
   result.held_bytes_ = bytes;
   const std::lock_guard lock(mutex_);
   ++device_allocations_;
-  ledger_.add(tag, bytes);
+  ++fallback_allocations_;
+  ++on_demand_objects_;
+  on_demand_bytes_ += bytes;
+  enter(result);
   return result;
+}
+
+void MemoryPool::enter(const Allocation& allocation) {
+  ++total_allocations_;
+  largest_bytes_ = std::max(largest_bytes_, allocation.view_.bytes);
+  ledger_.add(allocation.tag_, allocation.held_bytes_);
 }
 
 void MemoryPool::log_exhaustion(uint64_t bytes) {
@@ -119,7 +131,12 @@ void MemoryPool::log_exhaustion(uint64_t bytes) {
 void MemoryPool::release(Allocation& allocation) noexcept {
   const std::lock_guard lock(mutex_);
   ledger_.remove(allocation.tag_, allocation.held_bytes_);
-  if (!allocation.buffer_) heaps_[allocation.heap_].blocks.free(allocation.block_);
+  if (!allocation.buffer_) {
+    heaps_[allocation.heap_].blocks.free(allocation.block_);
+    return;
+  }
+  --on_demand_objects_;
+  on_demand_bytes_ -= allocation.held_bytes_;
 }
 
 uint64_t MemoryPool::free_bytes() const {
@@ -172,12 +189,14 @@ bool MemoryPool::check_integrity() const {
   const std::lock_guard lock(mutex_);
   PoolStatistics books;
   ledger_.write(books);
-  uint64_t live_blocks = 0;
+  uint64_t objects = on_demand_objects_;
+  uint64_t bytes = on_demand_bytes_;
   for (const PoolHeap& heap : heaps_) {
     if (!heap.blocks.check_integrity()) return false;
-    live_blocks += heap.blocks.live_blocks();
+    objects += heap.blocks.live_blocks();
+    bytes += heap.blocks.size_bytes() - heap.blocks.free_bytes();
   }
-  return live_blocks <= books.live_objects;
+  return ledger_.balanced() && objects == books.live_objects && bytes == books.live_bytes;
 }
 
 }  // namespace krserve::runtime

@@ -37,6 +37,8 @@ class MemoryPool final : public Allocator {
   void warm_up(const std::vector<int64_t>& sizes_mb);
   // False if no heap has room.
   bool allocate_from_heaps(uint64_t bytes, Allocation& out);
+  // With mutex_ held, when the allocation has succeeded.
+  void enter(const Allocation& allocation);
   void log_exhaustion(uint64_t bytes);
   uint64_t free_bytes() const;
   uint64_t largest_free_bytes() const;
@@ -45,6 +47,7 @@ class MemoryPool final : public Allocator {
   const MemoryPoolConfig config_;
   const MemoryLimit limit_;
 
+  std::mutex growth_mutex_;  // between looking at the limit and allocating
   mutable std::mutex mutex_;
   std::vector<PoolHeap> heaps_;
   MemoryLedger ledger_;
@@ -53,6 +56,8 @@ class MemoryPool final : public Allocator {
   uint64_t largest_bytes_ = 0;
   uint64_t exhaustions_ = 0;
   uint64_t device_allocations_ = 0;
+  uint64_t on_demand_objects_ = 0;
+  uint64_t on_demand_bytes_ = 0;
   bool exhausted_ = false;  // inside a burst of fallbacks: logged once
 };
 

@@ -38,10 +38,12 @@ std::optional<uint32_t> Tlsf::find(uint64_t granules) const {
   if (bits == 0) {
     const uint64_t above = first + 1 < 64 ? first_level_bits_ & (~uint64_t{0} << (first + 1)) : 0;
     if (above == 0) {
-      // The exact class may still hold a block that fits: look at its first one only.
+      // The class of its own size may still hold a block that fits.
       const auto [f, s] = class_of(granules);
-      const uint32_t head = heads_[f][s];
-      if (head != kNone && nodes_[head].size >= granules) return head;
+      uint32_t id = heads_[f][s];
+      for (uint32_t i = 0; i < kMaxClassWalk && id != kNone; ++i, id = nodes_[id].next_free) {
+        if (nodes_[id].size >= granules) return id;
+      }
       return std::nullopt;
     }
     first = static_cast<uint32_t>(std::countr_zero(above));
@@ -57,9 +59,10 @@ std::optional<Tlsf::Block> Tlsf::allocate(uint64_t bytes) {
   const std::optional<uint32_t> found = find(granules);
   if (!found) return std::nullopt;
   const uint32_t id = *found;
+  const bool split = nodes_[id].size > granules;
+  const uint32_t rest = split ? new_node() : kNone;  // first: it may throw
   remove_free(id);
-  if (nodes_[id].size > granules) {
-    const uint32_t rest = new_node();
+  if (split) {
     Node& node = nodes_[id];
     nodes_[rest].offset = node.offset + granules;
     nodes_[rest].size = node.size - granules;
@@ -94,6 +97,7 @@ void Tlsf::free(uint32_t id) {
 uint32_t Tlsf::new_node() {
   if (unused_.empty()) {
     nodes_.emplace_back();
+    unused_.reserve(nodes_.capacity());  // so that free() never allocates
     return static_cast<uint32_t>(nodes_.size() - 1);
   }
   const uint32_t id = unused_.back();

@@ -20,7 +20,8 @@ class Tlsf {
   // Manages [0, size_bytes). Offsets and sizes are multiples of `granularity`, a power of two.
   Tlsf(uint64_t size_bytes, uint64_t granularity);
 
-  // None if no free block is large enough. `bytes` >= 1.
+  // None if no free block is large enough, or only ones deep in the class of sizes just above
+  // `bytes` (at most 1/32 larger), which it does not search to the end. `bytes` >= 1.
   std::optional<Block> allocate(uint64_t bytes);
   void free(uint32_t id);
 
@@ -37,6 +38,7 @@ class Tlsf {
   static constexpr uint32_t kSecondLevelLog2 = 5;
   static constexpr uint32_t kSecondLevels = 1U << kSecondLevelLog2;
   static constexpr uint32_t kFirstLevels = 48;
+  static constexpr uint32_t kMaxClassWalk = 32;
 
   struct Node {
     uint64_t offset = 0;  // in granules
