@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -20,15 +21,27 @@ uint64_t value_of(BlitId id) { return id >> 2; }
 
 constexpr std::chrono::microseconds kPollInterval{20};
 
+bool overlap(const BufferView& a, const BufferView& b) {
+  return a.buffer == b.buffer && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+}
+
 double to_ms(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
 
 }  // namespace
 
+void Transfers::check_size(const BufferView& view, uint64_t bytes) {
+  if (bytes <= view.bytes) return;
+  throw_error<DeviceError>("transfer.submit", "{} bytes do not fit the view of {} bytes", bytes,
+                           view.bytes);
+}
+
 BlitQueue::BlitQueue(std::shared_ptr<Device> device, const BlitQueueConfig& config)
     : device_(std::move(device)), config_(config) {
+  up_.kind = QueueKind::kCopyToDevice;
+  down_.kind = QueueKind::kCopyToHost;
   try {
-    up_.queue = device_->new_queue(QueueKind::kCopyToDevice);
-    down_.queue = device_->new_queue(QueueKind::kCopyToHost);
+    up_.queue = device_->new_queue(up_.kind);
+    down_.queue = device_->new_queue(down_.kind);
   } catch (const DeviceError& error) {
     throw_error<DeviceError>(
         "blit_queue.create", "BlitQueue: Failed to create MTLCommandQueue (device unavailable): {}",
@@ -41,62 +54,94 @@ BlitQueue::BlitQueue(std::shared_ptr<Device> device, const BlitQueueConfig& conf
 BlitQueue::~BlitQueue() {
   up_.queue->wait_idle(std::chrono::seconds(10));
   down_.queue->wait_idle(std::chrono::seconds(10));
+  // Before the staging memory they copy from and to.
+  up_.queue.reset();
+  down_.queue.reset();
 }
 
 BlitId BlitQueue::upload(const BufferView& dst, const void* src, uint64_t bytes,
                          const TimelinePoint& after) {
   if (bytes == 0) return 0;
+  check_size(dst, bytes);
   if (upload_no_copy(dst, src, bytes, after)) return 0;
-  return make_id(submit(up_, dst, static_cast<const std::byte*>(src), nullptr, bytes, after), kUp);
+  const auto* host = static_cast<const std::byte*>(src);
+  return make_id(submit(up_, {0, dst.sub(0, bytes), host, nullptr}, after), kUp);
 }
 
-// Shared memory: the upload is a store, as soon as nobody reads the old contents any more.
+// Shared memory: the upload is a store, as soon as nobody reads the old contents any more and
+// earlier uploads to the same place are over.
 bool BlitQueue::upload_no_copy(const BufferView& dst, const void* src, uint64_t bytes,
                                const TimelinePoint& after) {
-  if (!device_->info().unified_memory || !dst.contents() || !after.reached()) return false;
+  if (!device_->info().unified_memory || !dst.contents() || !after.reached() ||
+      is_upload_pending(dst.sub(0, bytes))) {
+    return false;
+  }
   Timestamps times;
   times.start_ns = device_->clock_ns();
   std::memcpy(dst.contents(), src, bytes);
   times.end_ns = device_->clock_ns();
   const std::lock_guard lock(mutex_);
-  overlap_.add_copy(times);
-  upload_ns_ += times.end_ns - times.start_ns;
+  note_copy(times, upload_ns_);
   ++counts_.total_uploads;
   ++counts_.no_copy_count;
   counts_.upload_bytes += bytes;
   return true;
 }
 
+bool BlitQueue::is_upload_pending(const BufferView& dst) {
+  const std::lock_guard lock(mutex_);
+  retire(up_);
+  return std::any_of(up_.pending.begin(), up_.pending.end(), [&](const Operation& operation) {
+    return overlap(operation.device_view, dst);
+  });
+}
+
 BlitId BlitQueue::download(void* dst, const BufferView& src, uint64_t bytes,
                            const TimelinePoint& after) {
   if (bytes == 0) return 0;
+  check_size(src, bytes);
   auto* host = static_cast<std::byte*>(dst);
   if (device_->info().unified_memory && src.contents()) {
     const std::lock_guard lock(mutex_);
     shared_reads_[++last_shared_read_] = {host, src.contents(), bytes, after};
     return make_id(last_shared_read_, kSharedRead);
   }
-  return make_id(submit(down_, src, nullptr, host, bytes, after), kDown);
+  return make_id(submit(down_, {0, src.sub(0, bytes), nullptr, host}, after), kDown);
 }
 
-uint64_t BlitQueue::submit(Lane& lane, const BufferView& device_view, const std::byte* host_src,
-                           std::byte* host_dst, uint64_t bytes, const TimelinePoint& after) {
+uint64_t BlitQueue::submit(Lane& lane, Transfer transfer, const TimelinePoint& after) {
+  // Without shared events the host does the waiting that the device would do. Nobody else waits
+  // with it: no lock yet.
+  if (!config_.use_shared_events) wait_point(after, kNoTimeout);
   Lock lock(mutex_);
   prepare(lane);
+  transfer.number = ++last_transfer_;
+  const uint64_t bytes = transfer.device_view.bytes;
   // A transfer larger than the ring goes through it in pieces that keep it busy.
   const uint64_t piece = std::max<uint64_t>(lane.ring->capacity_bytes() / 4, 64);
   uint64_t value = 0;
-  for (uint64_t at = 0; at < bytes; at += piece) {
-    const uint64_t size = std::min(piece, bytes - at);
-    value = submit_chunk(lock, lane, device_view.sub(at, size), host_src ? host_src + at : nullptr,
-                         host_dst ? host_dst + at : nullptr, after);
+  try {
+    for (uint64_t at = 0; at < bytes; at += piece) {
+      const uint64_t size = std::min(piece, bytes - at);
+      value = submit_piece(lock, lane, transfer.piece(at, size), after);
+    }
+  } catch (...) {
+    if (!lock.owns_lock()) lock.lock();
+    forget(lane, transfer.number);  // the caller's memory may go now
+    throw;
   }
-  ++(host_src ? counts_.total_uploads : counts_.total_downloads);
-  (host_src ? counts_.upload_bytes : counts_.download_bytes) += bytes;
+  ++(transfer.host_src ? counts_.total_uploads : counts_.total_downloads);
+  (transfer.host_src ? counts_.upload_bytes : counts_.download_bytes) += bytes;
   return value;
 }
 
-// Staging memory on first use; a fresh timeline after a device error, so that later transfers work.
+void BlitQueue::forget(Lane& lane, uint64_t transfer) {
+  for (Operation& operation : lane.pending) {
+    if (operation.transfer == transfer) operation.host_dst = nullptr;
+  }
+}
+
+// Staging memory on first use; a fresh start after a device error.
 void BlitQueue::prepare(Lane& lane) {
   if (!lane.staging) {
     const uint64_t bytes = static_cast<uint64_t>(config_.staging_buffer_size_mb) * kMiB / 2;
@@ -104,46 +149,61 @@ void BlitQueue::prepare(Lane& lane) {
     lane.ring = std::make_unique<StagingRing>(
         bytes, std::max<uint64_t>(64, device_->info().alignment_bytes));
   }
-  if (lane.timeline->error()) {
-    retire(lane);
-    lane.pending.clear();
-    while (!lane.ring->empty()) lane.ring->give_back();
-    lane.failed_timeline = lane.timeline;
-    lane.failed_value = lane.last_value;
-    lane.timeline = device_->new_timeline();
-  }
+  if (lane.timeline->error()) replace_failed(lane);
 }
 
-uint64_t BlitQueue::submit_chunk(Lock& lock, Lane& lane, const BufferView& device_view,
-                                 const std::byte* host_src, std::byte* host_dst,
-                                 const TimelinePoint& after) {
-  uint64_t offset = 0;
-  std::byte* staged = take_staging(lock, lane, device_view.bytes, offset);
-  const BufferView staged_view{lane.staging.get(), offset, device_view.bytes};
-  if (host_src) std::memcpy(staged, host_src, device_view.bytes);
-  auto commands = lane.queue->begin(CommandBufferUse::kOnce, host_src ? "upload" : "download");
-  if (host_src) {
-    commands->copy(device_view, staged_view);
+// With a new queue: what is left in the old one must not run late, from staging memory that is
+// in use again.
+void BlitQueue::replace_failed(Lane& lane) {
+  std::shared_ptr<Queue> queue = device_->new_queue(lane.kind);
+  std::shared_ptr<Timeline> timeline = device_->new_timeline();
+  retire(lane);
+  lane.queue = std::move(queue);
+  lane.pending.clear();
+  while (!lane.ring->empty()) lane.ring->give_back();
+  lane.failed[lane.last_value] = std::exchange(lane.timeline, std::move(timeline));
+}
+
+std::shared_ptr<CommandBuffer> BlitQueue::encode(Lane& lane, const Transfer& piece,
+                                                 const BufferView& staged) {
+  auto commands =
+      lane.queue->begin(CommandBufferUse::kOnce, piece.host_src ? "upload" : "download");
+  if (piece.host_src) {
+    std::memcpy(staged.contents(), piece.host_src, staged.bytes);
+    commands->copy(piece.device_view, staged);
   } else {
-    commands->copy(staged_view, device_view);
+    commands->copy(staged, piece.device_view);
   }
-  // Without shared events the host does the waiting that the device would do.
-  if (!config_.use_shared_events) wait_point(after, kNoTimeout);
-  const TimelinePoint done{lane.timeline, ++lane.last_value};
-  const std::span<const TimelinePoint> waits(
-      &after, config_.use_shared_events && after.timeline ? 1U : 0U);
-  lane.queue->commit(commands, waits, {&done, 1});
-  lane.pending.push_back({done.value, commands, staged, host_dst, device_view.bytes});
+  return commands;
+}
+
+uint64_t BlitQueue::submit_piece(Lock& lock, Lane& lane, const Transfer& piece,
+                                 const TimelinePoint& after) {
+  const BufferView staged = take_staging(lock, lane, piece.device_view.bytes);
+  const TimelinePoint done{lane.timeline, lane.last_value + 1};
+  std::shared_ptr<CommandBuffer> commands;
+  try {
+    commands = encode(lane, piece, staged);
+    const bool device_waits = config_.use_shared_events && after.timeline;
+    lane.queue->commit(commands, {&after, device_waits ? 1U : 0U}, {&done, 1});
+  } catch (...) {
+    lane.ring->take_back();
+    throw;
+  }
+  lane.last_value = done.value;
+  lane.pending.push_back({done.value, piece.number, std::move(commands), piece.device_view,
+                          staged.contents(), piece.host_dst});
   const auto depth = static_cast<uint32_t>(up_.pending.size() + down_.pending.size());
   counts_.peak_queue_depth = std::max(counts_.peak_queue_depth, depth);
   if (config_.verbose_logging) {
-    log().debug("[blit_queue.submit] {} #{}: {}, {} pending", host_src ? "upload" : "download",
-                done.value, format_bytes(device_view.bytes), depth);
+    log().debug("[blit_queue.submit] {} #{}: {}, {} pending",
+                piece.host_src ? "upload" : "download", done.value,
+                format_bytes(piece.device_view.bytes), depth);
   }
   return done.value;
 }
 
-std::byte* BlitQueue::take_staging(Lock& lock, Lane& lane, uint64_t bytes, uint64_t& offset) {
+BufferView BlitQueue::take_staging(Lock& lock, Lane& lane, uint64_t bytes) {
   retire(lane);
   bool stalled = false;
   for (;;) {
@@ -151,9 +211,8 @@ std::byte* BlitQueue::take_staging(Lock& lock, Lane& lane, uint64_t bytes, uint6
         lane.pending.size() < static_cast<size_t>(std::max<int64_t>(1, config_.max_pending_ops));
     const auto taken = room_in_queue ? lane.ring->take(bytes) : std::nullopt;
     if (taken) {
-      offset = *taken;
       counts_.stall_count += stalled ? 1 : 0;
-      return lane.staging->contents() + offset;
+      return {lane.staging.get(), *taken, bytes};
     }
     stalled = true;
     wait_for_oldest(lock, lane);
@@ -165,6 +224,9 @@ void BlitQueue::wait_for_oldest(Lock& lock, Lane& lane) {
   lock.unlock();
   wait_point(oldest, kNoTimeout);
   lock.lock();
+  if (lane.timeline != oldest.timeline) {  // somebody else met the error: pieces of ours are lost
+    throw DeviceError("blit_queue.submit", oldest.timeline->error().value_or("device error"));
+  }
   retire(lane);
 }
 
@@ -172,17 +234,23 @@ void BlitQueue::wait_for_oldest(Lock& lock, Lane& lane) {
 void BlitQueue::retire(Lane& lane) {
   while (!lane.pending.empty() && lane.timeline->reached(lane.pending.front().value)) {
     const Operation& operation = lane.pending.front();
-    if (operation.host_dst) std::memcpy(operation.host_dst, operation.staged, operation.bytes);
-    const Timestamps times = operation.commands->timestamps();
-    (operation.host_dst ? download_ns_ : upload_ns_) += times.end_ns - times.start_ns;
-    overlap_.add_copy(times);
+    if (operation.host_dst) {
+      std::memcpy(operation.host_dst, operation.staged, operation.device_view.bytes);
+    }
+    note_copy(operation.commands->timestamps(), &lane == &up_ ? upload_ns_ : download_ns_);
     lane.ring->give_back();
     lane.pending.pop_front();
   }
 }
 
+void BlitQueue::note_copy(Timestamps times, uint64_t& total_ns) {
+  total_ns += times.end_ns - times.start_ns;
+  overlap_.add_copy(times);
+}
+
 TimelinePoint BlitQueue::point(const Lane& lane, uint64_t value) const {
-  return {value <= lane.failed_value ? lane.failed_timeline : lane.timeline, value};
+  const auto failed = lane.failed.lower_bound(value);
+  return {failed == lane.failed.end() ? lane.timeline : failed->second, value};
 }
 
 TimelinePoint BlitQueue::completion(BlitId id) const {
@@ -205,46 +273,57 @@ WaitResult BlitQueue::wait(BlitId id, std::chrono::nanoseconds timeout) {
 }
 
 WaitResult BlitQueue::wait_shared_read(uint64_t key, std::chrono::nanoseconds timeout) {
-  SharedRead read;
+  TimelinePoint after;
   {
     const std::lock_guard lock(mutex_);
     const auto it = shared_reads_.find(key);
     if (it == shared_reads_.end()) return WaitResult::kReached;
-    read = it->second;
+    after = it->second.after;
   }
-  const auto forget = [&] {
-    const std::lock_guard lock(mutex_);
-    return shared_reads_.erase(key) > 0;
-  };
   try {
-    if (wait_point(read.after, timeout) == WaitResult::kTimeout) return WaitResult::kTimeout;
+    if (wait_point(after, timeout) == WaitResult::kTimeout) return WaitResult::kTimeout;
   } catch (const DeviceError&) {
-    forget();
+    const std::lock_guard lock(mutex_);
+    shared_reads_.erase(key);
     throw;
   }
-  if (!forget()) return WaitResult::kReached;
+  // The lock keeps a second waiter, and cancel(), until the bytes have arrived.
+  const std::lock_guard lock(mutex_);
+  const auto it = shared_reads_.find(key);
+  if (it == shared_reads_.end()) return WaitResult::kReached;
+  const SharedRead& read = it->second;
   Timestamps times;
   times.start_ns = device_->clock_ns();
   std::memcpy(read.dst, read.src, read.bytes);
   times.end_ns = device_->clock_ns();
-  const std::lock_guard lock(mutex_);
-  overlap_.add_copy(times);
-  download_ns_ += times.end_ns - times.start_ns;
+  note_copy(times, download_ns_);
   ++counts_.total_downloads;
   ++counts_.no_copy_count;
   counts_.download_bytes += read.bytes;
+  shared_reads_.erase(it);
   return WaitResult::kReached;
+}
+
+void BlitQueue::cancel(BlitId id) {
+  const std::lock_guard lock(mutex_);
+  if (kind_of(id) == kSharedRead) shared_reads_.erase(value_of(id));
+  if (kind_of(id) != kDown) return;
+  const auto last = std::find_if(
+      down_.pending.begin(), down_.pending.end(),
+      [&](const Operation& operation) { return operation.value == value_of(id); });
+  if (last != down_.pending.end()) forget(down_, last->transfer);
 }
 
 WaitResult BlitQueue::wait_point(const TimelinePoint& point, std::chrono::nanoseconds timeout) {
   if (point.reached()) return WaitResult::kReached;
   const uint64_t start = now_ns();
+  const uint64_t limit_ns = static_cast<uint64_t>(std::max<int64_t>(0, timeout.count()));
   WaitResult result = WaitResult::kReached;
   if (config_.use_shared_events) {
     result = point.wait(timeout);
   } else {
     while (!point.reached()) {
-      if (timeout != kNoTimeout && now_ns() - start >= static_cast<uint64_t>(timeout.count())) {
+      if (timeout != kNoTimeout && now_ns() - start >= limit_ns) {
         result = WaitResult::kTimeout;
         break;
       }
@@ -263,8 +342,8 @@ WaitResult BlitQueue::wait_all(std::chrono::nanoseconds timeout) {
   std::vector<uint64_t> reads;
   {
     const std::lock_guard lock(mutex_);
-    if (!up_.pending.empty()) up = {up_.timeline, up_.last_value};
-    if (!down_.pending.empty()) down = {down_.timeline, down_.last_value};
+    if (!up_.pending.empty()) up = {up_.timeline, up_.pending.back().value};
+    if (!down_.pending.empty()) down = {down_.timeline, down_.pending.back().value};
     for (const auto& [key, read] : shared_reads_) reads.push_back(key);
   }
   for (const TimelinePoint& end : {up, down}) {

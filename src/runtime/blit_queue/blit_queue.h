@@ -27,7 +27,9 @@ class Transfers {
   Transfers& operator=(const Transfers&) = delete;
   virtual ~Transfers() = default;
 
-  // Copies `bytes` from src to dst, not before `after`. `src` may be reused on return.
+  // Copies `bytes` from src to dst, not before `after`. `src` may be reused on return. Uploads to the
+  // same place happen in the order of the calls. Both throw DeviceError when refused or `bytes` is
+  // more than the view has.
   virtual BlitId upload(const BufferView& dst, const void* src, uint64_t bytes,
                         const TimelinePoint& after = {}) = 0;
   // Copies src to dst, not before `after`; dst is valid and may be read once wait() returned.
@@ -38,11 +40,16 @@ class Transfers {
   // kTimeout leaves the transfer pending. Throws DeviceError if it failed.
   virtual WaitResult wait(BlitId id, std::chrono::nanoseconds timeout = kNoTimeout) = 0;
   virtual WaitResult wait_all(std::chrono::nanoseconds timeout = kNoTimeout) = 0;
+  // For a download nobody waits for any more: once this returns, its dst is not written.
+  virtual void cancel(BlitId id) = 0;
   // A step's time on the compute queue, for the overlap ratio.
   virtual void add_compute(Timestamps compute) = 0;
 
   virtual BlitStatistics statistics() const = 0;
   virtual void reset_statistics() = 0;
+
+ protected:
+  static void check_size(const BufferView& view, uint64_t bytes);
 };
 
 class BlitQueue final : public Transfers {
@@ -58,28 +65,42 @@ class BlitQueue final : public Transfers {
   TimelinePoint completion(BlitId id) const override;
   WaitResult wait(BlitId id, std::chrono::nanoseconds timeout = kNoTimeout) override;
   WaitResult wait_all(std::chrono::nanoseconds timeout = kNoTimeout) override;
+  void cancel(BlitId id) override;
   void add_compute(Timestamps compute) override;
   BlitStatistics statistics() const override;
   void reset_statistics() override;
 
  private:
   struct Operation {
-    uint64_t value;  // on the lane's timeline
+    uint64_t value;     // on the lane's timeline
+    uint64_t transfer;  // of which it is a piece
     std::shared_ptr<CommandBuffer> commands;
-    std::byte* staged;
-    std::byte* host_dst;  // downloads: filled when retired
-    uint64_t bytes;
+    BufferView device_view;
+    const std::byte* staged;
+    std::byte* host_dst;  // downloads: filled when retired, null if cancelled
   };
   // One direction: its queue, its timeline, its staging memory.
   struct Lane {
+    QueueKind kind;
     std::shared_ptr<Queue> queue;
     std::shared_ptr<Timeline> timeline;
-    std::shared_ptr<Timeline> failed_timeline;  // replaced after an error, for values up to
-    uint64_t failed_value = 0;
+    // Timelines replaced after an error, by the last value that counts on them.
+    std::map<uint64_t, std::shared_ptr<Timeline>> failed;
     uint64_t last_value = 0;
     std::unique_ptr<Buffer> staging;  // made on first use
     std::unique_ptr<StagingRing> ring;
-    std::deque<Operation> pending;
+    std::deque<Operation> pending;  // one region of the ring each
+  };
+  // What a caller asked for; exactly one of the host pointers is set.
+  struct Transfer {
+    uint64_t number;
+    BufferView device_view;
+    const std::byte* host_src;
+    std::byte* host_dst;
+    Transfer piece(uint64_t at, uint64_t bytes) const {
+      return {number, device_view.sub(at, bytes), host_src ? host_src + at : nullptr,
+              host_dst ? host_dst + at : nullptr};
+    }
   };
   // A download that is a plain read of shared memory once `after` is reached.
   struct SharedRead {
@@ -92,13 +113,18 @@ class BlitQueue final : public Transfers {
 
   bool upload_no_copy(const BufferView& dst, const void* src, uint64_t bytes,
                       const TimelinePoint& after);
-  // Queues one chunk that fits the staging ring; exactly one of the host pointers is set.
-  uint64_t submit_chunk(Lock& lock, Lane& lane, const BufferView& device_view,
-                        const std::byte* host_src, std::byte* host_dst, const TimelinePoint& after);
-  uint64_t submit(Lane& lane, const BufferView& device_view, const std::byte* host_src,
-                  std::byte* host_dst, uint64_t bytes, const TimelinePoint& after);
-  std::byte* take_staging(Lock& lock, Lane& lane, uint64_t bytes, uint64_t& offset);
+  uint64_t submit(Lane& lane, Transfer transfer, const TimelinePoint& after);
+  // Queues one piece, which fits the staging ring.
+  uint64_t submit_piece(Lock& lock, Lane& lane, const Transfer& piece, const TimelinePoint& after);
+  std::shared_ptr<CommandBuffer> encode(Lane& lane, const Transfer& piece,
+                                        const BufferView& staged);
+  BufferView take_staging(Lock& lock, Lane& lane, uint64_t bytes);
   void prepare(Lane& lane);
+  void replace_failed(Lane& lane);
+  bool is_upload_pending(const BufferView& dst);
+  // No piece of the transfer reaches its destination from now on.
+  static void forget(Lane& lane, uint64_t transfer);
+  void note_copy(Timestamps times, uint64_t& total_ns);
   void wait_for_oldest(Lock& lock, Lane& lane);
   void retire(Lane& lane);
   TimelinePoint point(const Lane& lane, uint64_t value) const;
@@ -110,6 +136,7 @@ class BlitQueue final : public Transfers {
   mutable std::mutex mutex_;
   Lane up_;
   Lane down_;
+  uint64_t last_transfer_ = 0;
   uint64_t last_shared_read_ = 0;
   std::map<uint64_t, SharedRead> shared_reads_;
   OverlapTracker overlap_;
@@ -132,16 +159,19 @@ class DirectBlit final : public Transfers {
   TimelinePoint completion(BlitId) const override { return {}; }
   WaitResult wait(BlitId, std::chrono::nanoseconds) override { return WaitResult::kReached; }
   WaitResult wait_all(std::chrono::nanoseconds) override { return WaitResult::kReached; }
+  void cancel(BlitId) override {}
   void add_compute(Timestamps compute) override;
   BlitStatistics statistics() const override;
   void reset_statistics() override;
 
  private:
-  Timestamps copy_and_wait(Queue& queue, const BufferView& dst, const BufferView& src,
-                           const TimelinePoint& after);
+  // Returns the time it took on the device.
+  uint64_t copy_and_wait(Queue& queue, const BufferView& dst, const BufferView& src,
+                         const TimelinePoint& after);
 
   std::shared_ptr<Device> device_;
-  mutable std::mutex mutex_;
+  std::mutex turn_mutex_;      // one copy at a time
+  mutable std::mutex mutex_;   // counters; never held during a wait
   std::shared_ptr<Queue> up_;
   std::shared_ptr<Queue> down_;
   std::shared_ptr<Timeline> timeline_;

@@ -9,8 +9,8 @@ DirectBlit::DirectBlit(std::shared_ptr<Device> device)
       down_(device_->new_queue(QueueKind::kCopyToHost)),
       timeline_(device_->new_timeline()) {}
 
-Timestamps DirectBlit::copy_and_wait(Queue& queue, const BufferView& dst, const BufferView& src,
-                                     const TimelinePoint& after) {
+uint64_t DirectBlit::copy_and_wait(Queue& queue, const BufferView& dst, const BufferView& src,
+                                   const TimelinePoint& after) {
   if (timeline_->error()) timeline_ = device_->new_timeline();
   auto commands = queue.begin(CommandBufferUse::kOnce, "copy");
   commands->copy(dst, src);
@@ -18,19 +18,23 @@ Timestamps DirectBlit::copy_and_wait(Queue& queue, const BufferView& dst, const 
   const uint64_t start = now_ns();
   queue.commit(commands, {&after, after.timeline ? 1U : 0U}, {&done, 1});
   done.wait(kNoTimeout);
+  const Timestamps times = commands->timestamps();
+  const std::lock_guard lock(mutex_);
   wait_ns_ += now_ns() - start;
   ++counts_.sync_wait_count;
-  overlap_.add_copy(commands->timestamps());
-  return commands->timestamps();
+  overlap_.add_copy(times);
+  return times.end_ns - times.start_ns;
 }
 
 BlitId DirectBlit::upload(const BufferView& dst, const void* src, uint64_t bytes,
                           const TimelinePoint& after) {
   if (bytes == 0) return 0;
-  const std::lock_guard lock(mutex_);
+  check_size(dst, bytes);
+  const std::lock_guard turn(turn_mutex_);
   auto host = device_->new_host_view(const_cast<void*>(src), bytes);
-  const Timestamps times = copy_and_wait(*up_, dst.sub(0, bytes), whole(*host), after);
-  upload_ns_ += times.end_ns - times.start_ns;
+  const uint64_t took = copy_and_wait(*up_, dst.sub(0, bytes), whole(*host), after);
+  const std::lock_guard lock(mutex_);
+  upload_ns_ += took;
   ++counts_.total_uploads;
   counts_.upload_bytes += bytes;
   return 0;
@@ -39,10 +43,12 @@ BlitId DirectBlit::upload(const BufferView& dst, const void* src, uint64_t bytes
 BlitId DirectBlit::download(void* dst, const BufferView& src, uint64_t bytes,
                             const TimelinePoint& after) {
   if (bytes == 0) return 0;
-  const std::lock_guard lock(mutex_);
+  check_size(src, bytes);
+  const std::lock_guard turn(turn_mutex_);
   auto host = device_->new_host_view(dst, bytes);
-  const Timestamps times = copy_and_wait(*down_, whole(*host), src.sub(0, bytes), after);
-  download_ns_ += times.end_ns - times.start_ns;
+  const uint64_t took = copy_and_wait(*down_, whole(*host), src.sub(0, bytes), after);
+  const std::lock_guard lock(mutex_);
+  download_ns_ += took;
   ++counts_.total_downloads;
   counts_.download_bytes += bytes;
   return 0;

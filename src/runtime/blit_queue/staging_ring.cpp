@@ -31,4 +31,6 @@ std::optional<uint64_t> StagingRing::take(uint64_t bytes) {
 
 void StagingRing::give_back() { regions_.pop_front(); }
 
+void StagingRing::take_back() { regions_.pop_back(); }
+
 }  // namespace krserve::runtime

@@ -16,6 +16,8 @@ class StagingRing {
   std::optional<uint64_t> take(uint64_t bytes);
   // Gives back the oldest region still taken.
   void give_back();
+  // Gives back the newest region: it was taken for a transfer that was then refused.
+  void take_back();
 
   uint64_t capacity_bytes() const { return capacity_; }
   bool empty() const { return regions_.empty(); }
