@@ -104,6 +104,9 @@ TimelinePoint CommandRing::commit(uint32_t slot, const std::shared_ptr<CommandBu
 }
 
 void CommandRing::abandon(uint32_t slot) {
+  std::erase_if(slots_[slot].recordings, [](const auto& entry) {
+    return entry.second->state() == CommandBufferState::kEncoding;
+  });
   if ((slot + 1) % size() == next_slot_) next_slot_ = slot;
 }
 
@@ -127,6 +130,7 @@ std::vector<Timestamps> CommandRing::take_completed() {
 }
 
 void CommandRing::rebuild(std::shared_ptr<Queue> compute) {
+  note_ended();
   compute_ = std::move(compute);
   for (Slot& slot : slots_) slot = Slot{};
   next_slot_ = 0;
