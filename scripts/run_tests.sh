@@ -6,7 +6,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 readonly RESULTS=$PWD/build/test-results
-readonly SANITIZED='runtime engine device'  # labels of the suites that run under sanitizers
+readonly SANITIZED='runtime engine device parity'  # labels of the suites that run under sanitizers
 readonly STAGES=(checks tooling release http asan tsan)
 
 started=$SECONDS
