@@ -15,9 +15,15 @@ namespace {
 // The low bits of an id say what it counts.
 enum IdKind : uint64_t { kUp = 1, kDown = 2, kSharedRead = 3 };
 
-BlitId make_id(uint64_t value, IdKind kind) { return value << 2 | kind; }
-IdKind kind_of(BlitId id) { return static_cast<IdKind>(id & 3); }
-uint64_t value_of(BlitId id) { return id >> 2; }
+BlitId make_id(uint64_t value, IdKind kind) {
+  return value << 2 | kind;
+}
+IdKind kind_of(BlitId id) {
+  return static_cast<IdKind>(id & 3);
+}
+uint64_t value_of(BlitId id) {
+  return id >> 2;
+}
 
 constexpr std::chrono::microseconds kPollInterval{20};
 
@@ -25,7 +31,9 @@ bool overlap(const BufferView& a, const BufferView& b) {
   return a.buffer == b.buffer && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
 }
 
-double to_ms(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
+double to_ms(uint64_t ns) {
+  return static_cast<double>(ns) / 1e6;
+}
 
 }  // namespace
 
@@ -43,9 +51,9 @@ BlitQueue::BlitQueue(std::shared_ptr<Device> device, const BlitQueueConfig& conf
     up_.queue = device_->new_queue(up_.kind);
     down_.queue = device_->new_queue(down_.kind);
   } catch (const DeviceError& error) {
-    throw_error<DeviceError>(
-        "blit_queue.create", "BlitQueue: Failed to create MTLCommandQueue (device unavailable): {}",
-        error.what());
+    throw_error<DeviceError>("blit_queue.create",
+                             "BlitQueue: Failed to create MTLCommandQueue (device unavailable): {}",
+                             error.what());
   }
   up_.timeline = device_->new_timeline();
   down_.timeline = device_->new_timeline();
@@ -308,9 +316,9 @@ void BlitQueue::cancel(BlitId id) {
   const std::lock_guard lock(mutex_);
   if (kind_of(id) == kSharedRead) shared_reads_.erase(value_of(id));
   if (kind_of(id) != kDown) return;
-  const auto last = std::find_if(
-      down_.pending.begin(), down_.pending.end(),
-      [&](const Operation& operation) { return operation.value == value_of(id); });
+  const auto last =
+      std::find_if(down_.pending.begin(), down_.pending.end(),
+                   [&](const Operation& operation) { return operation.value == value_of(id); });
   if (last != down_.pending.end()) forget(down_, last->transfer);
 }
 

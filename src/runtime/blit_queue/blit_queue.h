@@ -1,4 +1,5 @@
-// BlitQueue: the only way bytes move between host and device memory; asynchronous, with back-pressure.
+// BlitQueue: the only way bytes move between host and device memory; asynchronous, with
+// back-pressure.
 #pragma once
 
 #include <atomic>
@@ -27,9 +28,9 @@ class Transfers {
   Transfers& operator=(const Transfers&) = delete;
   virtual ~Transfers() = default;
 
-  // Copies `bytes` from src to dst, not before `after`. `src` may be reused on return. Uploads to the
-  // same place happen in the order of the calls. Both throw DeviceError when refused or `bytes` is
-  // more than the view has.
+  // Copies `bytes` from src to dst, not before `after`. `src` may be reused on return. Uploads to
+  // the same place happen in the order of the calls. Both throw DeviceError when refused or `bytes`
+  // is more than the view has.
   virtual BlitId upload(const BufferView& dst, const void* src, uint64_t bytes,
                         const TimelinePoint& after = {}) = 0;
   // Copies src to dst, not before `after`; dst is valid and may be read once wait() returned.
@@ -170,8 +171,8 @@ class DirectBlit final : public Transfers {
                          const TimelinePoint& after);
 
   std::shared_ptr<Device> device_;
-  std::mutex turn_mutex_;      // one copy at a time
-  mutable std::mutex mutex_;   // counters; never held during a wait
+  std::mutex turn_mutex_;     // one copy at a time
+  mutable std::mutex mutex_;  // counters; never held during a wait
   std::shared_ptr<Queue> up_;
   std::shared_ptr<Queue> down_;
   std::shared_ptr<Timeline> timeline_;

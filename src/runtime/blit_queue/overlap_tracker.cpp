@@ -29,7 +29,9 @@ void OverlapTracker::add_compute(Timestamps compute) {
   if (compute_.size() > kKeptCompute) compute_.pop_front();
 }
 
-void OverlapTracker::reset() { *this = OverlapTracker(); }
+void OverlapTracker::reset() {
+  *this = OverlapTracker();
+}
 
 double OverlapTracker::ratio() const {
   return copy_ns_ ? static_cast<double>(overlapped_ns_) / static_cast<double>(copy_ns_) : 0;

@@ -29,8 +29,12 @@ std::optional<uint64_t> StagingRing::take(uint64_t bytes) {
   return begin;
 }
 
-void StagingRing::give_back() { regions_.pop_front(); }
+void StagingRing::give_back() {
+  regions_.pop_front();
+}
 
-void StagingRing::take_back() { regions_.pop_back(); }
+void StagingRing::take_back() {
+  regions_.pop_back();
+}
 
 }  // namespace krserve::runtime

@@ -20,12 +20,13 @@ CommandRing::CommandRing(std::shared_ptr<Device> device, std::shared_ptr<Queue> 
   timeline_ = device_->new_timeline();
 }
 
-bool CommandRing::next_is_free() const { return slots_[next_slot_].last.reached(); }
+bool CommandRing::next_is_free() const {
+  return slots_[next_slot_].last.reached();
+}
 
 uint32_t CommandRing::in_flight() const {
-  return static_cast<uint32_t>(std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) {
-    return !slot.last.reached();
-  }));
+  return static_cast<uint32_t>(std::count_if(
+      slots_.begin(), slots_.end(), [](const Slot& slot) { return !slot.last.reached(); }));
 }
 
 uint32_t CommandRing::acquire() {
@@ -64,10 +65,11 @@ void CommandRing::wait_for_slot(const TimelinePoint& fence) {
   counts_.max_wait_ms = std::max(counts_.max_wait_ms, static_cast<double>(waited) / 1e6);
   if (result == WaitResult::kTimeout) {
     ++counts_.timeouts;
-    throw_error<TimeoutError>("command_ring.acquire",
-                              "slot {} of {} was still in flight after {} ms; raise timeout_ms or look "
-                              "for a hung kernel",
-                              next_slot_, size(), config_.timeout_ms);
+    throw_error<TimeoutError>(
+        "command_ring.acquire",
+        "slot {} of {} was still in flight after {} ms; raise timeout_ms or look "
+        "for a hung kernel",
+        next_slot_, size(), config_.timeout_ms);
   }
 }
 
@@ -153,8 +155,7 @@ RingStatistics CommandRing::statistics() const {
   out.ring_size = static_cast<uint32_t>(slots_.size());
   const auto total = static_cast<double>(out.total_acquisitions);
   out.reuse_rate = out.total_acquisitions ? static_cast<double>(replays_) / total : 0;
-  out.avg_wait_ms =
-      out.total_acquisitions ? static_cast<double>(wait_ns_) / 1e6 / total : 0;
+  out.avg_wait_ms = out.total_acquisitions ? static_cast<double>(wait_ns_) / 1e6 / total : 0;
   out.gap_p50_us = static_cast<double>(gaps_.quantile(0.5)) / 1e3;
   out.gap_p99_us = static_cast<double>(gaps_.quantile(0.99)) / 1e3;
   out.gap_count = gaps_.count();

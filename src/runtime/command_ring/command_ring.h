@@ -1,5 +1,5 @@
-// CommandRing: the slots through which steps reach the compute queue, 2 to 8 of them in flight, each
-// with its own recordings that are replayed.
+// CommandRing: the slots through which steps reach the compute queue, 2 to 8 of them in flight,
+// each with its own recordings that are replayed.
 #pragma once
 
 #include <deque>
@@ -45,8 +45,8 @@ class CommandRing {
   // `after_idle`: there was no work before, so the time since the last step is no gap.
   TimelinePoint commit(uint32_t slot, const std::shared_ptr<CommandBuffer>& commands,
                        std::span<const TimelinePoint> waits, bool replayed, bool after_idle);
-  // Gives an acquired slot back without a step, and drops its recordings that never ran: they may be
-  // half encoded.
+  // Gives an acquired slot back without a step, and drops its recordings that never ran: they may
+  // be half encoded.
   void abandon(uint32_t slot);
 
   // Counts a step that its waiter gave up on after timeout_ms.

@@ -42,9 +42,9 @@ void Allocator::collect(bool all) {
   std::vector<Deferred> due;
   {
     const std::lock_guard lock(deferred_mutex_);
-    const auto first_due = std::partition(
-        deferred_.begin(), deferred_.end(),
-        [&](const Deferred& entry) { return !all && !entry.point.reached(); });
+    const auto first_due =
+        std::partition(deferred_.begin(), deferred_.end(),
+                       [&](const Deferred& entry) { return !all && !entry.point.reached(); });
     due.assign(std::make_move_iterator(first_due), std::make_move_iterator(deferred_.end()));
     deferred_.erase(first_due, deferred_.end());
   }
@@ -107,14 +107,17 @@ void MemoryLimit::check(const Device& device, uint64_t bytes) const {
   const uint64_t used = device.memory().live_bytes + reserved_bytes;
   if (used <= limit_bytes && bytes <= limit_bytes - used) return;
   throw_error<OutOfMemoryError>(
-      "memory_pool.allocate", "{} refused: {} of {} in use; lower engine.kv_cache_mb or raise memory.limit_mb",
+      "memory_pool.allocate",
+      "{} refused: {} of {} in use; lower engine.kv_cache_mb or raise memory.limit_mb",
       format_bytes(bytes), format_bytes(used), format_bytes(limit_bytes));
 }
 
 DirectAllocator::DirectAllocator(std::shared_ptr<Device> device, MemoryLimit limit)
     : device_(std::move(device)), limit_(limit) {}
 
-DirectAllocator::~DirectAllocator() { collect(true); }
+DirectAllocator::~DirectAllocator() {
+  collect(true);
+}
 
 Allocation DirectAllocator::allocate(uint64_t bytes, MemoryTag tag) {
   collect();

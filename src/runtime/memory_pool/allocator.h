@@ -1,5 +1,5 @@
-// Where steps, caches and weights get device memory from: the pool, or the device itself when the pool
-// is off.
+// Where steps, caches and weights get device memory from: the pool, or the device itself when the
+// pool is off.
 #pragma once
 
 #include <memory>
@@ -43,10 +43,10 @@ class Allocation {
   Allocator* owner_ = nullptr;
   BufferView view_;
   MemoryTag tag_ = MemoryTag::kOther;
-  uint64_t held_bytes_ = 0;          // with rounding
-  uint32_t heap_ = UINT32_MAX;       // index of the pool's heap, or
-  uint32_t block_ = 0;               // with its block,
-  std::unique_ptr<Buffer> buffer_;   // an on-demand buffer
+  uint64_t held_bytes_ = 0;         // with rounding
+  uint32_t heap_ = UINT32_MAX;      // index of the pool's heap, or
+  uint32_t block_ = 0;              // with its block,
+  std::unique_ptr<Buffer> buffer_;  // an on-demand buffer
 };
 
 class Allocator {
@@ -101,8 +101,8 @@ class MemoryLedger {
   uint64_t peak_bytes_ = 0;
 };
 
-// Refuses what would take the device past its limit. reserved_bytes counts memory the device does not
-// know of, such as mapped weights.
+// Refuses what would take the device past its limit. reserved_bytes counts memory the device does
+// not know of, such as mapped weights.
 struct MemoryLimit {
   uint64_t limit_bytes = 0;  // 0 = none
   uint64_t reserved_bytes = 0;

@@ -50,9 +50,10 @@ void MemoryPool::add_heap(uint64_t bytes) {
 void MemoryPool::warm_up(const std::vector<int64_t>& sizes_mb) {
   for (const int64_t size_mb : sizes_mb) {
     if (size_mb < 1 || size_mb > config_.heap_size_mb) {
-      log().warn("[memory_pool.warmup] {} MB skipped: larger than a heap ({} MB); raise heap_size_mb or "
-                 "drop it from warmup_sizes",
-                 size_mb, config_.heap_size_mb);
+      log().warn(
+          "[memory_pool.warmup] {} MB skipped: larger than a heap ({} MB); raise heap_size_mb or "
+          "drop it from warmup_sizes",
+          size_mb, config_.heap_size_mb);
       continue;
     }
     Allocation probe;
@@ -174,7 +175,8 @@ PoolStatistics MemoryPool::statistics() const {
   out.device_allocations = device_allocations_;
   out.largest_free_block_bytes = largest_free_bytes();
   out.fragmentation =
-      free ? 1.0 - static_cast<double>(out.largest_free_block_bytes) / static_cast<double>(free) : 0;
+      free ? 1.0 - static_cast<double>(out.largest_free_block_bytes) / static_cast<double>(free)
+           : 0;
   ledger_.write(out);
   return out;
 }

@@ -1,5 +1,5 @@
-// MemoryPool: pre-allocated heaps from the device, TLSF over offsets inside them, on-demand buffers when
-// they are full.
+// MemoryPool: pre-allocated heaps from the device, TLSF over offsets inside them, on-demand buffers
+// when they are full.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,8 @@ class MemoryPool final : public Allocator {
   // Makes all heaps and warms up the listed sizes (those larger than a heap are skipped with a
   // warning). Throws OutOfMemoryError if a heap cannot be had, ConfigError for sizes that are not
   // positive.
-  MemoryPool(std::shared_ptr<Device> device, const MemoryPoolConfig& config, MemoryLimit limit = {});
+  MemoryPool(std::shared_ptr<Device> device, const MemoryPoolConfig& config,
+             MemoryLimit limit = {});
   // Reports what is still allocated as a leak.
   ~MemoryPool() override;
 

@@ -1,5 +1,5 @@
-// Static plan: offsets for a step's activations, computed once from their lifetimes, overlapped where
-// no two are alive at the same time.
+// Static plan: offsets for a step's activations, computed once from their lifetimes, overlapped
+// where no two are alive at the same time.
 #pragma once
 
 #include <cstdint>

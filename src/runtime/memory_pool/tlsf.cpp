@@ -7,7 +7,8 @@
 namespace krserve::runtime {
 
 Tlsf::Tlsf(uint64_t size_bytes, uint64_t granularity)
-    : size_bytes_(size_bytes), granularity_log2_(static_cast<uint32_t>(std::countr_zero(granularity))) {
+    : size_bytes_(size_bytes),
+      granularity_log2_(static_cast<uint32_t>(std::countr_zero(granularity))) {
   assert(std::has_single_bit(granularity) && size_bytes >= granularity);
   for (auto& row : heads_) row.fill(kNone);
   const uint32_t id = new_node();
@@ -53,8 +54,7 @@ std::optional<uint32_t> Tlsf::find(uint64_t granules) const {
 }
 
 std::optional<Tlsf::Block> Tlsf::allocate(uint64_t bytes) {
-  const uint64_t granules =
-      (bytes + (uint64_t{1} << granularity_log2_) - 1) >> granularity_log2_;
+  const uint64_t granules = (bytes + (uint64_t{1} << granularity_log2_) - 1) >> granularity_log2_;
   if (granules == 0 || granules > size_bytes_ >> granularity_log2_) return std::nullopt;
   const std::optional<uint32_t> found = find(granules);
   if (!found) return std::nullopt;
@@ -181,7 +181,8 @@ bool Tlsf::check_integrity() const {
         listed += nodes_[n].size;
       }
     }
-    if ((first_level_bits_ >> first & 1U) != (second_level_bits_[first] != 0 ? 1U : 0U)) return false;
+    if ((first_level_bits_ >> first & 1U) != (second_level_bits_[first] != 0 ? 1U : 0U))
+      return false;
   }
   return at << granularity_log2_ == size_bytes_ && listed == free_granules &&
          free_granules << granularity_log2_ == free_bytes_ && live == live_blocks_;

@@ -1,5 +1,6 @@
-// Two-level segregated fit over offsets: O(1) allocate and free, metadata outside the managed range.
-// Source: Masmano et al., "TLSF: a new dynamic memory allocator for real-time systems", 2004.
+// Two-level segregated fit over offsets: O(1) allocate and free, metadata outside the managed
+// range. Source: Masmano et al., "TLSF: a new dynamic memory allocator for real-time systems",
+// 2004.
 #pragma once
 
 #include <array>
