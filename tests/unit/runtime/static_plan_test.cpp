@@ -29,7 +29,7 @@ TEST(StaticPlan, NoTwoTensorsAliveTogetherOverlap) {
     const uint32_t count = 1 + random() % 40;
     for (uint32_t i = 0; i < count; ++i) {
       const uint32_t first = random() % 30;
-      tensors.push_back({"t" + std::to_string(i), 1 + random() % 5000, first,
+      tensors.push_back({std::string("t").append(std::to_string(i)), 1 + random() % 5000, first,
                          first + static_cast<uint32_t>(random() % 10), 0});
     }
     const StaticPlan plan = plan_offsets(tensors, alignment);
