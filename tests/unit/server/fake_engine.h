@@ -44,6 +44,7 @@ class FakeEngine : public engine::Engine {
   // What a sequence says by itself; empty: tests call say() and finish().
   std::vector<std::string> pieces;
   bool queue_full = false;
+  bool has_template = true;
   std::string submit_failure;  // not empty: submit throws std::runtime_error
 
   FakeEngine() {
@@ -128,7 +129,10 @@ class FakeEngine : public engine::Engine {
   std::string health_detail() const override { return "ring: 3 of 3 slots in flight"; }
   const engine::ModelInfo& model() const override { return model_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
-  const ChatTemplate& chat_template() const override { return *template_; }
+  const ChatTemplate& chat_template() const override {
+    if (!has_template) throw TextError("engine.chat_template", "the model has none");
+    return *template_;
+  }
   engine::EngineStatistics statistics() const override { return engine::EngineStatistics(); }
   void reset_statistics() override {}
   bool drain(uint64_t) override { return true; }

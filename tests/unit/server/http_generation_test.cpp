@@ -112,6 +112,14 @@ TEST_F(ServerTest, PromptThatFillsTheContextExactlyIsAccepted) {
   EXPECT_EQ(client.request("POST", kCompletions, body).status, 200);
 }
 
+TEST_F(ServerTest, ModelWithoutATemplateStillCompletes) {
+  fake.has_template = false;
+  fake.pieces = {"x"};
+  HttpClient client(start());
+  EXPECT_EQ(client.request("POST", kChat, chat()).json()["error"]["code"], "no_chat_template");
+  EXPECT_EQ(client.request("POST", kCompletions, R"({"prompt":"hi"})").status, 200);
+}
+
 TEST_F(ServerTest, FullQueueIs429WithRetryAfter) {
   fake.queue_full = true;
   HttpClient client(start());

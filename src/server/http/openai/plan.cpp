@@ -73,16 +73,22 @@ void add_choices(Plan& plan, const CommonOptions& options, std::vector<int32_t> 
   }
 }
 
+const ChatTemplate& template_of(const engine::Engine& engine) {
+  try {
+    return engine.chat_template();
+  } catch (const TextError&) {
+    throw ApiError(400, "This model has no chat template; use /v1/completions.", {},
+                   "no_chat_template");
+  }
+}
+
 std::string render(const engine::Engine& engine, const ChatRequest& request) {
   RenderOptions options;
   options.kwargs_json = request.template_kwargs_json;
   try {
-    return engine.chat_template().render(request.messages_json, options);
+    return template_of(engine).render(request.messages_json, options);
   } catch (const ChatInputError& error) {
     throw ApiError(400, message_without_prefix(error), "messages", "invalid_messages");
-  } catch (const MissingTemplateError&) {
-    throw ApiError(400, "This model has no chat template; use /v1/completions.", {},
-                   "no_chat_template");
   }
 }
 
