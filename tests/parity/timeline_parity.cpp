@@ -9,7 +9,7 @@ using ::testing::HasSubstr;
 
 std::string error_of_wait(Timeline& timeline, uint64_t value) {
   try {
-    timeline.wait(value, kLong);
+    timeline.wait(value, kNoTimeout);
   } catch (const DeviceError& error) {
     return error.what();
   }
