@@ -48,6 +48,7 @@ struct EngineStatistics {
   runtime::PoolStatistics pool;
   runtime::BlitStatistics blit;
   runtime::RingStatistics ring;
+  uint64_t device_busy_ns = 0;    // compute queue, since the engine was made
   double device_utilization = 0;  // device busy time / wall time since the last reset
 };
 

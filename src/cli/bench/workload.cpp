@@ -97,8 +97,8 @@ WorkloadResult run_workload(engine::Engine& engine, const Workload& workload) {
   auto traces = std::make_shared<Traces>();
   traces->all.resize(workload.batch);
   traces->unfinished = workload.batch;
-  engine.reset_statistics();
-  const uint64_t allocations = engine.statistics().pool.device_allocations;
+  // Differences, not a reset: the components' counters go on, from their start-up work.
+  const engine::EngineStatistics before = engine.statistics();
   const uint64_t start_ns = now_ns();
   for (uint32_t i = 0; i < workload.batch; ++i) {
     engine::Request request;
@@ -121,9 +121,10 @@ WorkloadResult run_workload(engine::Engine& engine, const Workload& workload) {
   WorkloadResult out;
   measure(traces->all, start_ns, workload, out);
   out.token_hash = hash_tokens(traces->all);
-  out.device_utilization = statistics.device_utilization;
+  out.device_utilization = static_cast<double>(statistics.device_busy_ns - before.device_busy_ns) /
+                           static_cast<double>(now_ns() - start_ns);
   out.allocations_per_token =
-      static_cast<double>(statistics.pool.device_allocations - allocations) /
+      static_cast<double>(statistics.pool.device_allocations - before.pool.device_allocations) /
       static_cast<double>(uint64_t{workload.batch} * workload.gen_tokens);
   return out;
 }
