@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <thread>
 
 #include "base/error.h"
 #include "device/cpu/cpu_device.h"
@@ -193,8 +194,11 @@ TEST(Engine, BadRequestsAreRefusedWithTheNumbers) {
   EXPECT_EQ(submit(*engine, greedy_request({1}, 2)).wait().tokens.size(), 2U);
 }
 
+// Held by a step that hangs, so that the request cannot end before the cancel comes.
 TEST(Engine, CancelGivesOneLastChunkAndFreesThePages) {
-  const auto engine = make_engine(small_config(true, true, true));
+  const auto device = std::make_shared<FakeDevice>();
+  const auto engine = make_engine(small_config(true, true, true), device);
+  device->inject(FakeFault::kHang, 4);
   const Submitted running = submit(*engine, greedy_request({1, 2, 3}, 120));
   running.reply->wait_for_tokens(2);
   engine->cancel(running.id);
@@ -202,6 +206,7 @@ TEST(Engine, CancelGivesOneLastChunkAndFreesThePages) {
   const auto reply = running.wait();
   EXPECT_EQ(reply.last.finish, FinishReason::kCancelled);
   EXPECT_EQ(reply.finishes, 1U);
+  device->release_hangs();
   EXPECT_TRUE(engine->drain(10'000'000'000));
   const auto statistics = engine->statistics();
   EXPECT_EQ(statistics.requests_running, 0U);
@@ -212,10 +217,13 @@ TEST(Engine, FullQueueRefusesAndRunningRequestsGoOn) {
   auto config = small_config(true, true, true);
   config.engine.parallel = 1;
   config.engine.max_queued = 1;
-  const auto engine = make_engine(config);
+  const auto device = std::make_shared<FakeDevice>();
+  const auto engine = make_engine(config, device);
+  device->inject(FakeFault::kHang, 1);
   const Submitted first = submit(*engine, greedy_request({1}, 100));
   const Submitted second = submit(*engine, greedy_request({2}, 4));
   EXPECT_THROW(submit(*engine, greedy_request({3}, 4)), OverloadError);
+  device->release_hangs();
   EXPECT_EQ(first.wait().tokens.size(), 100U);
   EXPECT_EQ(second.wait().tokens.size(), 4U);
 }
@@ -230,10 +238,14 @@ TEST(Engine, DrainLetsRunningRequestsFinishAndRefusesNewOnes) {
 }
 
 TEST(Engine, DestructionCancelsWhatRuns) {
-  auto engine = make_engine(small_config(true, true, true));
+  const auto device = std::make_shared<FakeDevice>();
+  auto engine = make_engine(small_config(true, true, true), device);
+  device->inject(FakeFault::kHang, 4);
   const Submitted running = submit(*engine, greedy_request({1}, 120));
-  engine.reset();
+  std::thread destroyer([&] { engine.reset(); });
   EXPECT_EQ(running.wait().last.finish, FinishReason::kCancelled);
+  device->release_hangs();
+  destroyer.join();
 }
 
 TEST(Engine, SteadyDecodeAsksTheDeviceForNothing) {
