@@ -223,6 +223,9 @@ TEST(Engine, FullQueueRefusesAndRunningRequestsGoOn) {
   const Submitted first = submit(*engine, greedy_request({1}, 100));
   const Submitted second = submit(*engine, greedy_request({2}, 4));
   EXPECT_THROW(submit(*engine, greedy_request({3}, 4)), OverloadError);
+  while (device->count_calls("commit compute step") == 0) {  // the step that hangs is there
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   device->release_hangs();
   EXPECT_EQ(first.wait().tokens.size(), 100U);
   EXPECT_EQ(second.wait().tokens.size(), 4U);
