@@ -39,7 +39,7 @@ class DecoderHarness {
     }
     buffers_.step_params =
         own(ops::step_layout(max_tokens, max_tokens).pages_offset + pages_ * sizeof(uint32_t));
-    buffers_.last_token = own(sizeof(int32_t));
+    buffers_.last_token = own(max_tokens * sizeof(int32_t));
     buffers_.token_counts = own(config.vocab_size * sizeof(uint16_t));
     buffers_.sampled = own(max_tokens * sizeof(int32_t));
     for (const auto& tensor : activation_tensors(config, capacity_)) {
@@ -82,6 +82,7 @@ class DecoderHarness {
           ops::StepRow{tokens[i], first_position + i, 0, 0, 0});
       ops::SampleRow sample{};
       sample.row = i;
+      sample.slot = i;  // every position is sampled here, each into a slot of its own
       sample.flags = ops::kSampleGreedy;
       put(layout.samples_offset + i * sizeof(ops::SampleRow), sample);
     }
