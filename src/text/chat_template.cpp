@@ -127,7 +127,7 @@ std::shared_ptr<const ChatTemplate> ChatTemplate::from_source(
   KrtextTemplatePtr owned(handle);
   std::shared_ptr<const ChatTemplate> result(
       new ChatTemplate(handle, std::string(name), std::move(variables)));
-  owned.release();
+  static_cast<void>(owned.release());
   return result;
 }
 

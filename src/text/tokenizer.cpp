@@ -68,7 +68,7 @@ std::shared_ptr<const Tokenizer> Tokenizer::from_json(std::string_view tokenizer
   }
   KrtextTokenizerPtr owned(handle);
   std::shared_ptr<Tokenizer> tokenizer(new Tokenizer(handle));
-  owned.release();
+  static_cast<void>(owned.release());
   tokenizer->bos_token_ = special_token(config, "bos_token");
   tokenizer->eos_token_ = special_token(config, "eos_token");
   tokenizer->bos_id_ = tokenizer->token_id(tokenizer->bos_token_);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <ranges>
 
 #include "base/error.h"
 #include "base/units.h"
@@ -63,8 +64,8 @@ bool KvCache::grow(std::vector<uint32_t>& pages, uint64_t tokens) {
 }
 
 void KvCache::release(std::vector<uint32_t>& pages) {
-  for (auto page = pages.rbegin(); page != pages.rend(); ++page) {
-    (quarantined_[*page] ? held_back_ : free_).push_back(*page);
+  for (const uint32_t page : std::views::reverse(pages)) {
+    (quarantined_[page] ? held_back_ : free_).push_back(page);
   }
   pages.clear();
 }

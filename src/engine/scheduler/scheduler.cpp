@@ -68,9 +68,9 @@ bool Scheduler::secure_pages(const SequencePtr& sequence, uint32_t tokens) {
     const auto victim = std::find_if(
         active_.rbegin(), active_.rend(),
         [](const SequencePtr& candidate) { return candidate->state == SequenceState::kRunning; });
-    const SequencePtr last = *victim;  // there is one: `sequence` runs
-    preempt(last);
-    if (last == sequence) return false;
+    const bool itself = *victim == sequence;  // there is a victim: `sequence` runs
+    preempt(SequencePtr(*victim));            // a copy: the list changes
+    if (itself) return false;
   }
   return true;
 }

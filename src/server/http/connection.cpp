@@ -195,7 +195,7 @@ void Connection::open_unknown_request() {
 void Connection::on_header() {
   open_request();
   if (auto answer = early_answer()) {
-    return parser_->is_done() ? send(*answer) : send_final(std::move(*answer));
+    return parser_->is_done() ? send(*answer) : send_final(*answer);
   }
   const auto expect = parser_->get()[http::field::expect];
   if (expect.empty()) {

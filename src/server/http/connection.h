@@ -77,7 +77,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void advance_plain();
 
   void send(const HttpResponse& response);
-  void send_final(HttpResponse response);  // and close
+  void send_final(const HttpResponse& response);  // and close
   std::string response_head(const HttpResponse& response, bool stream) const;
   void begin_stream();
   void stream(std::string_view bytes);

@@ -40,7 +40,7 @@ void Connection::send(const HttpResponse& response) {
   queue_write(bytes);
 }
 
-void Connection::send_final(HttpResponse response) {
+void Connection::send_final(const HttpResponse& response) {
   close_after_reply_ = true;
   send(response);
 }

@@ -61,13 +61,13 @@ ReplyOptions reply_options(ReplyKind kind, const engine::Engine& engine,
           .prefixes = {}};
 }
 
-void add_choices(Plan& plan, const CommonOptions& options, std::vector<int32_t> prompt,
+void add_choices(Plan& plan, const CommonOptions& options, const std::vector<int32_t>& prompt,
                  const std::string& prefix) {
   for (uint32_t i = 0; i < options.choices; ++i) {
     engine::Request sequence = options.sequence;
     // Counted within the prompt: a prompt in a list draws what it would draw alone.
     if (sequence.sampling.seed) sequence.sampling.seed = choice_seed(*sequence.sampling.seed, i);
-    sequence.prompt = i + 1 == options.choices ? std::move(prompt) : prompt;
+    sequence.prompt = prompt;
     plan.sequences.push_back(std::move(sequence));
     plan.reply.prefixes.push_back(prefix);
   }
@@ -108,7 +108,7 @@ Plan plan_chat(const engine::Engine& engine, std::string_view body) {
       engine.tokenizer().encode(render(engine, request), /*add_special_tokens=*/false);
   check_prompt(engine, prompt, options.sequence.max_tokens, "messages");
   Plan plan{.reply = reply_options(ReplyKind::kChat, engine, options), .sequences = {}};
-  add_choices(plan, options, std::move(prompt), {});
+  add_choices(plan, options, prompt, {});
   return plan;
 }
 
@@ -125,7 +125,7 @@ Plan plan_completion(const engine::Engine& engine, std::string_view body) {
     check_prompt(engine, prompt, options.sequence.max_tokens, "prompt");
     std::string prefix;
     if (request.echo) prefix = text != nullptr ? *text : engine.tokenizer().decode(prompt, false);
-    add_choices(plan, options, std::move(prompt), prefix);
+    add_choices(plan, options, prompt, prefix);
   }
   return plan;
 }
