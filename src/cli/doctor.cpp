@@ -99,7 +99,7 @@ int run(const CommonOptions& common, const std::string& json_file) {
   options.threads = static_cast<uint32_t>(config.values.engine.threads);
   const std::shared_ptr<Device> device = make_device(options);
   const DeviceInfo& info = device->info();
-  const double bandwidth = measure_read_bandwidth(*device, 512 * kMiB);
+  const double bandwidth = BandwidthProbe(*device, 512 * kMiB).measure(7);
   const double launch = launch_us(*device);
   const double allocation = device_allocation_us(*device, 1 * kMiB);
   const double pooled = pool_allocation_us(device, 1 * kMiB);

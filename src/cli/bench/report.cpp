@@ -86,16 +86,7 @@ Json ring_json(const runtime::RingStatistics& s) {
           {"gap_count", s.gap_count}};
 }
 
-double seconds_of_pass(Device& device, Queue& queue, const ops::ReadBandwidthArgs& args,
-                       std::span<const BufferView> views) {
-  auto commands = queue.begin(CommandBufferUse::kOnce, "read bandwidth");
-  commands->dispatch(ops::Op::kReadBandwidth, args, views);
-  const TimelinePoint done{device.new_timeline(), 1};
-  queue.commit(commands, {}, {&done, 1});
-  done.wait(kNoTimeout);
-  const Timestamps times = commands->timestamps();
-  return static_cast<double>(times.end_ns - times.start_ns) / 1e9;
-}
+constexpr uint64_t kBandwidthChunk = 1 * kMiB;
 
 }  // namespace
 
@@ -109,21 +100,31 @@ double peak_rss_mb() {
   return static_cast<double>(process_usage().peak_resident_bytes) / static_cast<double>(kMiB);
 }
 
-double measure_read_bandwidth(Device& device, uint64_t bytes) {
-  constexpr uint64_t kChunk = 1 * kMiB;
-  constexpr int kPasses = 7;
-  bytes = align_up(bytes, kChunk);
-  const auto data = device.new_buffer(bytes, Storage::kShared);
-  const auto sums = device.new_buffer(bytes / kChunk * sizeof(float), Storage::kShared);
-  const auto queue = device.new_queue(QueueKind::kCompute);
-  auto fill = queue->begin(CommandBufferUse::kOnce, "fill");
-  fill->fill(whole(*data), 1);  // untouched pages would all be one zero page
-  queue->commit(fill, {}, {});
-  const std::array views{whole(*data), whole(*sums)};
+BandwidthProbe::BandwidthProbe(Device& device, uint64_t bytes)
+    : device_(device),
+      data_(device.new_buffer(align_up(bytes, kBandwidthChunk), Storage::kShared)),
+      sums_(device.new_buffer(data_->size_bytes() / kBandwidthChunk * sizeof(float),
+                              Storage::kShared)),
+      queue_(device.new_queue(QueueKind::kCompute)) {
+  auto fill = queue_->begin(CommandBufferUse::kOnce, "fill");
+  fill->fill(whole(*data_), 1);  // untouched pages would all be one zero page
+  queue_->commit(fill, {}, {});
+}
+
+double BandwidthProbe::measure(int passes) {
+  const std::array views{whole(*data_), whole(*sums_)};
   double best = 0;
-  for (int pass = 0; pass < kPasses; ++pass) {
-    const double seconds = seconds_of_pass(device, *queue, {bytes, kChunk}, views);
-    if (seconds > 0) best = std::max(best, static_cast<double>(bytes) / seconds / 1e9);
+  for (int pass = 0; pass < passes; ++pass) {
+    auto commands = queue_->begin(CommandBufferUse::kOnce, "read bandwidth");
+    commands->dispatch(ops::Op::kReadBandwidth,
+                       ops::ReadBandwidthArgs{data_->size_bytes(), kBandwidthChunk}, views);
+    const TimelinePoint done{device_.new_timeline(), 1};
+    queue_->commit(commands, {}, {&done, 1});
+    done.wait(kNoTimeout);
+    const Timestamps times = commands->timestamps();
+    const double seconds = static_cast<double>(times.end_ns - times.start_ns) / 1e9;
+    if (seconds > 0)
+      best = std::max(best, static_cast<double>(data_->size_bytes()) / seconds / 1e9);
   }
   return best;
 }

@@ -1,6 +1,7 @@
 // Medians and spreads, and the facts about machine and command that every result carries.
 #pragma once
 
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -26,8 +27,20 @@ nlohmann::json statistics_json(const engine::EngineStatistics& statistics);
 // Peak resident memory of this process in MiB.
 double peak_rss_mb();
 
-// Best of several passes over `bytes` of memory, in GB/s (10^9 bytes).
-double measure_read_bandwidth(Device& device, uint64_t bytes);
+// Reads a buffer of its own on the device, again and again. Buffers larger than all caches measure
+// memory.
+class BandwidthProbe {
+ public:
+  BandwidthProbe(Device& device, uint64_t bytes);
+  // Best of `passes` passes, in GB/s (10^9 bytes).
+  double measure(int passes = 3);
+
+ private:
+  Device& device_;
+  std::unique_ptr<Buffer> data_;
+  std::unique_ptr<Buffer> sums_;
+  std::shared_ptr<Queue> queue_;
+};
 
 // "date", "machine", "command", "version".
 void add_provenance(nlohmann::json& result, const Device& device, const std::string& command);

@@ -19,6 +19,7 @@ constexpr uint64_t kBandwidthBytes = uint64_t{512} << 20;
 struct Measured {
   std::vector<double> tokens_per_s;
   std::vector<double> ttft_ms;
+  std::vector<double> bandwidth_limit_gbs;  // before each run
   double allocations_per_token = 0;
   engine::ModelInfo model;
   engine::EngineStatistics statistics;
@@ -34,22 +35,31 @@ Measured measure(const BenchOptions& options, const LoadedConfig& config,
   Measured out;
   out.model = engine->model();
   run_workload(*engine, options.workload);  // pages in the weights, makes the recordings
+  out.peak_rss_mb = peak_rss_mb();
+  BandwidthProbe probe(*device, kBandwidthBytes);
   for (uint32_t i = 0; i < options.repeat; ++i) {
     bar.update(static_cast<double>(i) / options.repeat, fmt::format("run {}", i + 1));
+    out.bandwidth_limit_gbs.push_back(probe.measure());
     const WorkloadResult run = run_workload(*engine, options.workload);
     out.tokens_per_s.push_back(run.*rate);
     out.ttft_ms.push_back(run.ttft_ms);
     out.allocations_per_token = std::max(out.allocations_per_token, run.allocations_per_token);
   }
   out.statistics = engine->statistics();
-  out.peak_rss_mb = peak_rss_mb();
   return out;
 }
 
 // `bytes_per_token`: all bytes a token's share of a step reads.
 int report(const BenchOptions& options, const char* mode, Device& device, const Measured& m,
            double bytes_per_token) {
-  const double limit = measure_read_bandwidth(device, kBandwidthBytes);
+  const Spread limit = spread_of(m.bandwidth_limit_gbs);
+  // The machine's speed may drift: each run is compared with the limit measured just before it.
+  std::vector<double> fractions;
+  fractions.reserve(m.tokens_per_s.size());
+  for (size_t i = 0; i < m.tokens_per_s.size(); ++i) {
+    fractions.push_back(m.tokens_per_s[i] * bytes_per_token / 1e9 / m.bandwidth_limit_gbs[i]);
+  }
+  const Spread fraction = spread_of(fractions);
   const Spread rate = spread_of(m.tokens_per_s);
   const double bandwidth = rate.median * bytes_per_token / 1e9;
   const Workload& w = options.workload;
@@ -65,8 +75,10 @@ int report(const BenchOptions& options, const char* mode, Device& device, const 
                  {"ttft_ms", spread_of(m.ttft_ms).median},
                  {"bytes_per_token", bytes_per_token},
                  {"bandwidth_gbs", bandwidth},
-                 {"bandwidth_measured_gbs", limit},
-                 {"fraction", limit > 0 ? bandwidth / limit : 0},
+                 {"bandwidth_measured_gbs", limit.median},
+                 {"bandwidth_measured_spread", to_json(limit)},
+                 {"fraction", fraction.median},
+                 {"fraction_spread", to_json(fraction)},
                  {"peak_rss_mb", m.peak_rss_mb},
                  {"weights_mb", static_cast<double>(m.model.weight_bytes) / (1 << 20)},
                  {"kv_cache_mb", static_cast<double>(m.model.kv_cache_bytes) / (1 << 20)},
@@ -79,8 +91,9 @@ int report(const BenchOptions& options, const char* mode, Device& device, const 
   std::printf("  tokens/s            %10.1f  (%.1f .. %.1f)\n", rate.median, rate.min, rate.max);
   std::printf("  time to first token %10.2f ms\n", spread_of(m.ttft_ms).median);
   std::printf("  bytes per token     %10.1f MB\n", bytes_per_token / 1e6);
-  std::printf("  read bandwidth      %10.1f GB/s of %.1f measured (%.0f %%)\n", bandwidth, limit,
-              limit > 0 ? bandwidth / limit * 100 : 0);
+  std::printf("  read bandwidth      %10.1f GB/s of %.1f measured: %.0f %%  (%.0f .. %.0f)\n",
+              bandwidth, limit.median, fraction.median * 100, fraction.min * 100,
+              fraction.max * 100);
   std::printf("  peak resident       %10.0f MiB (weights %.0f, KV cache %.0f)\n", m.peak_rss_mb,
               static_cast<double>(m.model.weight_bytes) / (1 << 20),
               static_cast<double>(m.model.kv_cache_bytes) / (1 << 20));
