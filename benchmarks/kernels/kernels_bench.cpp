@@ -1,5 +1,5 @@
 // Micro-benchmarks of the CPU kernels on one core, at the machine's best SIMD level (or the one
-// that KRSERVE_BENCH_SIMD names: portable, avx2, avx512).
+// that KRSERVE_BENCH_SIMD names: portable, avx2, avx512, avx512_vnni).
 //
 // Matmul cycles through copies of the weights that together exceed the caches, so that GB/s of
 // weights is a rate from memory. "fma_peak" measures what the GMAC/s figures can be compared with.
@@ -30,7 +30,7 @@ constexpr size_t kCacheBytes = size_t{256} << 20;
 
 SimdLevel bench_level() {
   const char* wanted = std::getenv("KRSERVE_BENCH_SIMD");
-  for (const SimdLevel level : {SimdLevel::kPortable, SimdLevel::kAvx2, SimdLevel::kAvx512}) {
+  for (const SimdLevel level : kAllSimdLevels) {
     if (wanted != nullptr && to_string(level) == wanted && simd_level_supported(level))
       return level;
   }
@@ -268,10 +268,10 @@ void fma_peak(benchmark::State& state) {
   const size_t steps = 100000;
   float out = 0;
   for (auto _ : state) {
-    (level == SimdLevel::kAvx512 ? fma_chains_avx512 : fma_chains_avx2)(&out, steps);
+    (level >= SimdLevel::kAvx512 ? fma_chains_avx512 : fma_chains_avx2)(&out, steps);
     benchmark::DoNotOptimize(out);
   }
-  const double macs = 12.0 * static_cast<double>(steps) * (level == SimdLevel::kAvx512 ? 16 : 8);
+  const double macs = 12.0 * static_cast<double>(steps) * (level >= SimdLevel::kAvx512 ? 16 : 8);
   state.counters["GMAC/s"] = benchmark::Counter(
       static_cast<double>(state.iterations()) * macs / 1e9, benchmark::Counter::kIsRate);
 }

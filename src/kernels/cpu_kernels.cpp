@@ -12,14 +12,18 @@ bool simd_level_supported(SimdLevel level) {
                     __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi") &&
                     __builtin_cpu_supports("bmi2");
   if (level == SimdLevel::kAvx2) return avx2;
-  return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl");
+  if (level == SimdLevel::kAvx512) return avx512;
+  return avx512 && __builtin_cpu_supports("avx512vnni");
 #else
   return false;
 #endif
 }
 
 SimdLevel detect_simd_level() {
+  if (simd_level_supported(SimdLevel::kAvx512Vnni)) return SimdLevel::kAvx512Vnni;
   if (simd_level_supported(SimdLevel::kAvx512)) return SimdLevel::kAvx512;
   if (simd_level_supported(SimdLevel::kAvx2)) return SimdLevel::kAvx2;
   return SimdLevel::kPortable;
@@ -27,6 +31,8 @@ SimdLevel detect_simd_level() {
 
 std::string_view to_string(SimdLevel level) {
   switch (level) {
+    case SimdLevel::kAvx512Vnni:
+      return "avx512_vnni";
     case SimdLevel::kAvx512:
       return "avx512";
     case SimdLevel::kAvx2:
@@ -39,6 +45,7 @@ std::string_view to_string(SimdLevel level) {
 
 const CpuKernelTable& cpu_kernel_table(SimdLevel level) {
 #ifdef KR_KERNELS_X86
+  if (level == SimdLevel::kAvx512Vnni) return avx512_vnni::kernel_table();
   if (level == SimdLevel::kAvx512) return avx512::kernel_table();
   if (level == SimdLevel::kAvx2) return avx2::kernel_table();
 #else

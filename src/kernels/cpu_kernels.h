@@ -10,12 +10,17 @@
 
 namespace krserve::kernels {
 
-enum class SimdLevel { kPortable, kAvx2, kAvx512 };
+enum class SimdLevel { kPortable, kAvx2, kAvx512, kAvx512Vnni };
+inline constexpr SimdLevel kAllSimdLevels[] = {SimdLevel::kPortable, SimdLevel::kAvx2,
+                                               SimdLevel::kAvx512, SimdLevel::kAvx512Vnni};
 
 // Args and host addresses of the bound buffers, in the op's order; unbound ones are null.
 struct Call {
   const void* args;
   void* const* buffers;
+  // The same for all run() calls of one execution of a dispatch and no other; 0 if not known. What
+  // a worker has prepared in its scratch memory for the dispatch is then prepared once.
+  uint64_t serial = 0;
 
   template <class T>
   const T& args_as() const {
@@ -30,10 +35,18 @@ struct Call {
 // Memory of one worker, kept between calls and grown when a kernel asks for more.
 class Scratch {
  public:
+  struct Reserved {
+    void* memory;
+    bool kept;  // contents are those that the last call with this serial left
+  };
+
   // At least `bytes`, aligned to 64. Contents are unspecified; the last result becomes invalid.
   void* reserve(size_t bytes);
+  // The same, but keeps the contents if the last call had this serial, not 0, and as many bytes.
+  Reserved reserve_for(uint64_t serial, size_t bytes);
 
  private:
+  uint64_t serial_ = 0;
   std::vector<std::byte> storage_;
 };
 

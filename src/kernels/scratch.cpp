@@ -8,7 +8,15 @@ namespace {
 constexpr size_t kAlignment = 64;
 }
 
+Scratch::Reserved Scratch::reserve_for(uint64_t serial, size_t bytes) {
+  const bool kept = serial != 0 && serial == serial_ && storage_.size() >= bytes + kAlignment;
+  void* memory = reserve(bytes);
+  serial_ = serial;
+  return {memory, kept};
+}
+
 void* Scratch::reserve(size_t bytes) {
+  serial_ = 0;
   if (storage_.size() < bytes + kAlignment) {
     storage_ = {};  // the old contents need not survive: do not hold both
     storage_.resize(bytes + kAlignment);

@@ -24,10 +24,10 @@ class KernelTest : public ::testing::TestWithParam<SimdLevel> {
     }
   }
 
-  // Runs all tasks of an op, in chunks of `chunk` tasks from the last to the first.
+  // Runs all tasks of an op as one dispatch, in chunks of `chunk` tasks from the last to the first.
   void run(ops::Op op, const void* args, std::vector<void*> buffers, uint32_t chunk = 1u << 30) {
     const CpuKernel& kernel = cpu_kernel_table(GetParam()).kernels[static_cast<uint32_t>(op)];
-    const Call call{args, buffers.data()};
+    const Call call{args, buffers.data(), ++serial_};
     const uint32_t tasks = kernel.task_count(call);
     for (uint32_t end = tasks; end > 0;) {
       const uint32_t begin = end > chunk ? end - chunk : 0;
@@ -48,13 +48,12 @@ class KernelTest : public ::testing::TestWithParam<SimdLevel> {
 
  private:
   Scratch scratch_;
+  uint64_t serial_ = 0;
 };
 
-#define KR_INSTANTIATE_LEVELS(Suite)                                                 \
-  INSTANTIATE_TEST_SUITE_P(                                                          \
-      Levels, Suite,                                                                 \
-      ::testing::Values(SimdLevel::kPortable, SimdLevel::kAvx2, SimdLevel::kAvx512), \
-      [](const auto& test) { return std::string(to_string(test.param)); })
+#define KR_INSTANTIATE_LEVELS(Suite)                                           \
+  INSTANTIATE_TEST_SUITE_P(Levels, Suite, ::testing::ValuesIn(kAllSimdLevels), \
+                           [](const auto& test) { return std::string(to_string(test.param)); })
 
 // Bytes at an address that is `offset` past a multiple of 64.
 class OddBytes {

@@ -6,7 +6,7 @@ namespace {
 TEST(Levels, TheDetectedLevelIsSupportedAndTheHighest) {
   const SimdLevel best = detect_simd_level();
   EXPECT_TRUE(simd_level_supported(best));
-  for (const SimdLevel level : {SimdLevel::kPortable, SimdLevel::kAvx2, SimdLevel::kAvx512}) {
+  for (const SimdLevel level : kAllSimdLevels) {
     if (simd_level_supported(level)) {
       EXPECT_LE(level, best);
     }
@@ -14,7 +14,7 @@ TEST(Levels, TheDetectedLevelIsSupportedAndTheHighest) {
 }
 
 TEST(Levels, EveryTableNamesItsLevelAndHasEveryOp) {
-  for (const SimdLevel level : {SimdLevel::kPortable, SimdLevel::kAvx2, SimdLevel::kAvx512}) {
+  for (const SimdLevel level : kAllSimdLevels) {
     if (!simd_level_supported(level)) continue;
     const CpuKernelTable& table = cpu_kernel_table(level);
     EXPECT_EQ(table.level, level);
@@ -32,6 +32,22 @@ TEST(Levels, ScratchIsAlignedAndGrows) {
     EXPECT_EQ(reinterpret_cast<uintptr_t>(memory) % 64, 0u);
     std::memset(memory, 1, bytes);
   }
+}
+
+TEST(Levels, ScratchKeepsContentsForTheSameSerialOnly) {
+  Scratch scratch;
+  EXPECT_FALSE(scratch.reserve_for(7, 100).kept);
+  std::memset(scratch.reserve_for(7, 100).memory, 5, 100);
+  const Scratch::Reserved same = scratch.reserve_for(7, 100);
+  EXPECT_TRUE(same.kept);
+  EXPECT_EQ(static_cast<const uint8_t*>(same.memory)[99], 5);
+  EXPECT_FALSE(scratch.reserve_for(8, 100).kept);
+  EXPECT_FALSE(scratch.reserve_for(0, 100).kept);
+  EXPECT_FALSE(scratch.reserve_for(0, 100).kept);  // 0 stands for "not known"
+  scratch.reserve_for(9, 100);
+  scratch.reserve(100);
+  EXPECT_FALSE(scratch.reserve_for(9, 100).kept);
+  EXPECT_FALSE(scratch.reserve_for(9, 100000).kept);  // it had to grow
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "kernels/ops/matmul.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/kernel_test.h"
@@ -29,18 +30,39 @@ class MatmulTest : public KernelTest {
     return y;
   }
 
+  // What rounding a row's activations to 16 bits, in blocks of 64, may add to an output's error:
+  // four standard deviations of the sum of its rounding errors.
+  static double rounding_error(const float* x, const double* w, uint32_t k) {
+    double variance = 0;
+    for (uint32_t block = 0; block < k; block += 64) {
+      double largest = 0, squares = 0;
+      for (uint32_t j = block; j < block + 64; ++j) {
+        largest = std::max(largest, std::abs(double{x[j]}));
+        squares += w[j] * w[j];
+      }
+      const double step = largest / 32639;
+      variance += step * step / 12 * squares;
+    }
+    return 4 * std::sqrt(variance);
+  }
+
   void expect_near_reference(const TestWeight& weight, const std::vector<float>& x, uint32_t rows,
                              const std::vector<float>& y) {
     const uint32_t n = weight.args.n, k = weight.args.k;
+    const bool integers = GetParam() == SimdLevel::kAvx512Vnni &&
+                          weight.args.format == WeightFormat::kQ4 && weight.args.group_size >= 64;
     for (uint32_t r = 0; r < rows; ++r) {
+      const float* row = x.data() + size_t{r} * k;
       for (uint32_t i = 0; i < n; ++i) {
+        const double* w = weight.values.data() + size_t{i} * k;
         double sum = 0, magnitude = 0;
         for (uint32_t j = 0; j < k; ++j) {
-          const double term = double{x[size_t{r} * k + j]} * weight.values[size_t{i} * k + j];
+          const double term = double{row[j]} * w[j];
           sum += term;
           magnitude += term * term;
         }
-        ASSERT_NEAR(y[size_t{r} * n + i], sum, 1e-5 * std::sqrt(magnitude) + 1e-30)
+        const double rounding = integers ? rounding_error(row, w, k) : 0;
+        ASSERT_NEAR(y[size_t{r} * n + i], sum, 1e-5 * std::sqrt(magnitude) + rounding + 1e-30)
             << "row " << r << ", output " << i << " of n=" << n << " k=" << k << " rows=" << rows;
       }
     }
@@ -155,6 +177,38 @@ TEST_P(MatmulTest, RowsKeepTheirBitsWhateverTheStepAndTheTasks) {
             multiply(weight, part, count, 0, {}, {}, first == 0 ? 1 : (first == 11 ? 2 : 1u << 30));
         ASSERT_EQ(std::memcmp(y.data(), all.data() + size_t{first} * c.n, y.size() * 4), 0)
             << "format " << static_cast<int>(c.format) << ", rows " << first << " + " << count;
+      }
+    }
+  }
+}
+
+// Outliers, zeros and tiny values share blocks with ordinary ones.
+TEST_P(MatmulTest, ActivationsOfAllMagnitudesMatchReference) {
+  TestWeight weight = make_weight(random_, {40, 448, WeightFormat::kQ4, FloatType::kF32, 64}, 0);
+  for (const uint32_t rows : {1u, 9u}) {
+    std::vector<float> x = normals(size_t{rows} * 448);
+    for (uint32_t r = 0; r < rows; ++r) {
+      float* row = x.data() + size_t{r} * 448;
+      std::fill(row, row + 64, 0.0f);
+      for (uint32_t i = 64; i < 128; ++i) row[i] *= 1e-38f;
+      for (uint32_t i = 128; i < 192; ++i) row[i] *= 1e-20f;
+      row[200] = -3e4f;
+      row[300] = 1e-33f;
+      for (uint32_t i = 320; i < 384; ++i) row[i] = i % 2 == 0 ? 5.0f : -5.0f;
+    }
+    expect_near_reference(weight, x, rows, multiply(weight, x, rows));
+  }
+}
+
+TEST_P(MatmulTest, QuantizedWeightsPassOnInfinityAndNan) {
+  TestWeight weight = make_weight(random_, {20, 192, WeightFormat::kQ4, FloatType::kF32, 64}, 0);
+  for (const float bad : {std::nanf(""), INFINITY, -INFINITY}) {
+    for (const uint32_t rows : {3u, 9u}) {
+      std::vector<float> x = normals(rows * 192);
+      x[192 + 100] = bad;
+      const std::vector<float> y = multiply(weight, x, rows);
+      for (uint32_t i = 0; i < y.size(); ++i) {
+        EXPECT_EQ(std::isfinite(y[i]), i / 20 != 1) << "row " << i / 20 << " of " << rows;
       }
     }
   }

@@ -127,10 +127,10 @@ uint32_t task_count(const CpuCommand& command, const kernels::CpuKernelTable& ta
 }
 
 void run_tasks(const CpuCommand& command, const kernels::CpuKernelTable& table, uint32_t begin,
-               uint32_t end, kernels::Scratch& scratch) {
+               uint32_t end, kernels::Scratch& scratch, uint64_t serial) {
   if (command.kind == CpuCommand::Kind::kDispatch) {
     const auto& kernel = table.kernels[static_cast<uint32_t>(command.op)];
-    kernel.run({command.args, command.buffers}, begin, end, scratch);
+    kernel.run({command.args, command.buffers, serial}, begin, end, scratch);
     return;
   }
   const uint64_t from = begin * kCopyBlock;

@@ -70,7 +70,7 @@ class CpuCommandBuffer final : public CommandBuffer {
 // Tasks of a command: those of the kernel, or blocks of a copy or fill.
 uint32_t task_count(const CpuCommand& command, const kernels::CpuKernelTable& table);
 void run_tasks(const CpuCommand& command, const kernels::CpuKernelTable& table, uint32_t begin,
-               uint32_t end, kernels::Scratch& scratch);
+               uint32_t end, kernels::Scratch& scratch, uint64_t serial = 0);
 // All commands in order on the calling thread.
 void run_inline(const CpuCommandBuffer& commands, const kernels::CpuKernelTable& table,
                 kernels::Scratch& scratch);

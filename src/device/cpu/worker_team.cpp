@@ -57,6 +57,7 @@ WorkerTeam::~WorkerTeam() {
 void WorkerTeam::run(CpuCommandBuffer& commands) {
   const std::lock_guard turn(run_mutex_);
   commands_ = &commands;
+  ++runs_;
   counters_ = commands.reset_counters();
   failed_.store(false, std::memory_order_relaxed);
   const uint64_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
@@ -145,20 +146,24 @@ void WorkerTeam::work_on(const Interval& interval, kernels::Scratch& scratch) {
 void WorkerTeam::take_tasks(const CpuCommand& command, TaskCounter& counter, uint32_t tasks,
                             std::atomic<uint32_t>& done, uint32_t total,
                             kernels::Scratch& scratch) {
-  // A few turns per worker: enough to even out, few enough to stay off the counter.
-  const uint32_t turn = std::max(1U, tasks / (workers_ * 8));
-  while (counter.next.load(std::memory_order_relaxed) < tasks) {
-    const uint32_t begin = counter.next.fetch_add(turn, std::memory_order_relaxed);
-    if (begin >= tasks) return;
-    const uint32_t end = std::min(tasks, begin + turn);
+  const auto position = static_cast<uint64_t>(&command - commands_->commands().data());
+  const uint64_t serial = runs_ << 24 | (position + 1);
+  uint32_t begin = counter.next.load(std::memory_order_relaxed);
+  while (begin < tasks) {
+    // Half of a fair share of what is left: long runs of memory first, an even end.
+    const uint32_t end = begin + std::max(1U, (tasks - begin) / (workers_ * 2));
+    if (!counter.next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
     try {
-      if (!failed_.load(std::memory_order_relaxed)) run_tasks(command, table_, begin, end, scratch);
+      if (!failed_.load(std::memory_order_relaxed)) {
+        run_tasks(command, table_, begin, end, scratch, serial);
+      }
     } catch (const std::exception& error) {
       fail(error.what());
     }
     if (done.fetch_add(end - begin, std::memory_order_acq_rel) + (end - begin) == total) {
       done.notify_all();
     }
+    begin = counter.next.load(std::memory_order_relaxed);
   }
 }
 

@@ -66,6 +66,7 @@ class WorkerTeam {
 
   // The run under way; written before epoch_ grows.
   const CpuCommandBuffer* commands_ = nullptr;
+  uint64_t runs_ = 0;
   TaskCounter* counters_ = nullptr;
   std::atomic<uint32_t> epoch_{0};
   std::atomic<bool> stopping_{false};

@@ -14,5 +14,8 @@ const CpuKernelTable& kernel_table();
 namespace avx512 {
 const CpuKernelTable& kernel_table();
 }
+namespace avx512_vnni {
+const CpuKernelTable& kernel_table();
+}
 
 }  // namespace krserve::kernels
