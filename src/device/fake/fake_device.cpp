@@ -61,6 +61,9 @@ std::shared_ptr<Queue> FakeDevice::new_queue(QueueKind kind) {
   auto lane = std::make_shared<FakeLane>();
   lane->kind = kind;
   const std::lock_guard lock(state_->mutex);
+  if (state_->strikes(FakeFault::kQueue, kind)) {
+    throw DeviceError("fake_device.new_queue", "no queue to be had (injected fault)");
+  }
   state_->lanes.push_back(lane);
   return std::make_shared<FakeQueue>(state_, std::move(lane));
 }

@@ -28,6 +28,7 @@ struct FakeOptions {
 
 enum class FakeFault {
   kAllocation,      // new_heap or new_buffer throws OutOfMemoryError
+  kQueue,           // new_queue of the kind throws DeviceError
   kCommit,          // commit throws DeviceError
   kExecution,       // the command buffer fails and poisons its signals
   kHang,            // never starts, and blocks its queue, until release_hangs()
@@ -51,7 +52,7 @@ class FakeDevice final : public Device {
   DeviceMemory memory() const override;
   uint64_t clock_ns() const override;
 
-  // The n-th (1 = next) allocation, or command buffer on queues of `kind`, from now on.
+  // The n-th (1 = next) allocation, or queue or command buffer of `kind`, from now on.
   void inject(FakeFault fault, uint64_t nth, QueueKind kind = QueueKind::kCompute);
   void clear_faults();
   void release_hangs();

@@ -1,0 +1,106 @@
+#include "engine/step/components.h"
+
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "device/fake/fake_device.h"
+#include "unit/runtime/log_capture.h"
+
+namespace krserve::engine {
+namespace {
+
+using ::testing::HasSubstr;
+
+// A way for one component not to start, and the line that says so.
+struct Failure {
+  const char* component;
+  FakeFault fault;
+  QueueKind queue;
+  int64_t ring_size;
+  const char* message;
+};
+
+void PrintTo(const Failure& failure, std::ostream* out) {
+  *out << failure.component;
+}
+
+class ComponentFailure : public ::testing::TestWithParam<Failure> {
+ protected:
+  ComponentFailure() {
+    config_.enabled = true;
+    config_.memory_pool.enabled = true;
+    config_.memory_pool.heap_size_mb = 1;
+    config_.memory_pool.num_heaps = 2;
+    config_.memory_pool.warmup_sizes = {};
+    config_.blit_queue.enabled = true;
+    config_.command_buffer_ring.enabled = true;
+    config_.command_buffer_ring.ring_size = GetParam().ring_size;
+    device_->inject(GetParam().fault, 1, GetParam().queue);
+  }
+
+  std::shared_ptr<FakeDevice> device_ = std::make_shared<FakeDevice>();
+  MetalOptimizationsConfig config_;
+};
+
+TEST_P(ComponentFailure, SwitchesOffThatComponentAloneWithTheSeedsMessage) {
+  runtime::LogCapture log;
+  const Components parts = make_components(device_, config_, {});
+  const std::string failed = GetParam().component;
+  EXPECT_EQ(parts.pool, failed != "pool");
+  EXPECT_EQ(parts.blit, failed != "blit");
+  EXPECT_EQ(parts.ring != nullptr, failed != "ring");
+  EXPECT_NE(parts.allocator, nullptr);  // what takes its place works
+  EXPECT_NE(parts.transfers, nullptr);
+  EXPECT_THAT(log.text(), HasSubstr("Failed to initialize Metal optimizations"));
+  EXPECT_THAT(log.text(), HasSubstr(GetParam().message));
+}
+
+TEST_P(ComponentFailure, IsLoggedAtTheConfiguredLevel) {
+  for (const char* level : {"error", "warn", "info", "debug"}) {
+    runtime::LogCapture log;
+    set_log_level(LogLevel::kDebug);
+    config_.fallback_log_level = level;
+    device_->clear_faults();
+    device_->inject(GetParam().fault, 1, GetParam().queue);
+    make_components(device_, config_, {});
+    set_log_level(LogLevel::kInfo);
+    EXPECT_THAT(log.text(), HasSubstr(std::string(to_string(parse_log_level(level)))));
+    EXPECT_EQ(log.count("Failed to initialize Metal optimizations"), 1);
+  }
+}
+
+TEST_P(ComponentFailure, WithoutGracefulFallbackIsThrown) {
+  config_.graceful_fallback = false;
+  try {
+    make_components(device_, config_, {});
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr(GetParam().message));
+  }
+  EXPECT_EQ(device_->memory().live_bytes, 0U);
+}
+
+TEST(Components, WhatIsOffNeitherStartsNorFails) {
+  runtime::LogCapture log;
+  MetalOptimizationsConfig config;
+  config.memory_pool.enabled = config.blit_queue.enabled = config.command_buffer_ring.enabled = true;
+  config.memory_pool.heap_size_mb = 0;
+  config.command_buffer_ring.ring_size = 1;
+  const Components parts = make_components(std::make_shared<FakeDevice>(), config, {});
+  EXPECT_FALSE(parts.pool || parts.blit || parts.ring);
+  EXPECT_EQ(log.text(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ComponentFailure,
+    ::testing::Values(
+        Failure{"pool", FakeFault::kAllocation, QueueKind::kCompute, 3,
+                "MetalMemoryPool: Failed to create MTLHeap (out of memory)"},
+        Failure{"blit", FakeFault::kQueue, QueueKind::kCopyToDevice, 3,
+                "BlitQueue: Failed to create MTLCommandQueue (device unavailable)"},
+        Failure{"ring", FakeFault::kHang, QueueKind::kCompute, 1,
+                "CommandBufferRing: Invalid ring_size (must be >= 2)"}),
+    [](const auto& test) { return std::string(test.param.component); });
+
+}  // namespace
+}  // namespace krserve::engine
