@@ -10,7 +10,7 @@ export JOBS
 KRSERVE := build/release/bin/krserve
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve demo bench test asan tsan format lint clean
+.PHONY: help setup build program serve demo bench test asan tsan format lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,13 +22,16 @@ setup: ## install what building and testing need; says what it installs
 build: ## build the release preset into build/release
 	@scripts/build.sh release
 
-serve: setup build ## serve MODEL on HOST:PORT with every optimization on
+program:
+	@scripts/build.sh release krserve
+
+serve: setup program ## serve MODEL on HOST:PORT with every optimization on
 	$(KRSERVE) serve --model $(MODEL) --host $(HOST) --port $(PORT) --preset $(PRESET)
 
-demo: setup build ## ask MODEL one question on the command line
+demo: setup program ## ask MODEL one question on the command line
 	$(KRSERVE) generate --model $(MODEL) --preset $(PRESET) --chat "What is 17 + 25?" --temperature 0
 
-bench: setup build ## measure MODEL with the optimizations on and off (BENCH_ARGS)
+bench: setup program ## measure MODEL with the optimizations on and off (BENCH_ARGS)
 	$(KRSERVE) bench --model $(MODEL) $(BENCH_ARGS)
 
 test: setup ## every check and test; ends with "N passed, N failed"
