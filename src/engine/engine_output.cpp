@@ -162,6 +162,7 @@ EngineStatistics EngineImpl::statistics() const {
   if (p_->components.ring) out.ring = p_->components.ring->statistics();
   out.device_busy_ns = busy_ns_;
   const uint64_t wall = now_ns() - statistics_since_ns_;
+  out.since_reset_s = static_cast<double>(wall) / 1e9;
   out.device_utilization =
       wall ? static_cast<double>(busy_ns_ - busy_base_ns_) / static_cast<double>(wall) : 0;
   return out;

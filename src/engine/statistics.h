@@ -50,6 +50,7 @@ struct EngineStatistics {
   runtime::RingStatistics ring;
   uint64_t device_busy_ns = 0;    // compute queue, since the engine was made
   double device_utilization = 0;  // device busy time / wall time since the last reset
+  double since_reset_s = 0;       // wall time that the counters stand for
 };
 
 }  // namespace krserve::engine

@@ -1,87 +1,67 @@
-// krserve doctor: the device, what basic operations cost on it, and the effective settings.
-#include <algorithm>
-#include <array>
+// krserve doctor: the device, what basic operations cost on it, whether it can carry the settings,
+// which it recommends, and the grades of a running server's or a short run's metrics.
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <vector>
+#include <thread>
 
-#include "base/log.h"
 #include "base/units.h"
 #include "cli/bench/report.h"
 #include "cli/commands.h"
+#include "cli/doctor/device_costs.h"
+#include "cli/doctor/live_status.h"
+#include "cli/doctor/requirements.h"
 #include "cli/options.h"
 #include "config/document.h"
-#include "runtime/memory_pool/memory_pool.h"
+#include "config/recommend.h"
 
 namespace krserve::cli {
 namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kSamples = 101;
+struct DoctorOptions {
+  CommonOptions common;
+  std::string server;
+  std::string json_file;
+};
 
-template <class Work>
-double median_us(Work work) {
-  std::vector<double> samples;
-  for (int i = 0; i < kSamples; ++i) {
-    const uint64_t start = now_ns();
-    work();
-    samples.push_back(static_cast<double>(now_ns() - start) / 1e3);
+void print_device(const DeviceInfo& info) {
+  std::printf("Device\n  %-34s %s\n  %-34s %s\n  %-34s %s\n", "name", info.name.c_str(), "memory",
+              format_bytes(info.memory_bytes).c_str(), "unified memory",
+              info.unified_memory ? "yes: uploads are stores" : "no");
+}
+
+Json print_requirements(const DeviceInfo& info, const RuntimeConfig& config) {
+  Json list = Json::array();
+  std::printf("\nRequirements\n");
+  const uint32_t cores = std::max(1U, std::thread::hardware_concurrency());
+  for (const Requirement& r : check_requirements(info, config, available_memory_bytes(), cores)) {
+    std::printf("  %-4s %s%s%s\n", r.met ? "ok" : "NO", r.what.c_str(), r.met ? "" : ": ",
+                r.remedy.c_str());
+    list.push_back({{"met", r.met}, {"what", r.what}, {"remedy", r.remedy}});
   }
-  return spread_of(std::move(samples)).median;
+  return list;
 }
 
-// Commit of an empty command buffer to the host's knowing of its end.
-double launch_us(Device& device) {
-  const auto queue = device.new_queue(QueueKind::kCompute);
-  const auto timeline = device.new_timeline();
-  uint64_t value = 0;
-  return median_us([&] {
-    auto commands = queue->begin(CommandBufferUse::kOnce, "empty");
-    const TimelinePoint done{timeline, ++value};
-    queue->commit(commands, {}, {&done, 1});
-    done.wait(kNoTimeout);
-  });
+std::string sizes_text(const std::vector<int64_t>& sizes) {
+  return fmt::format("[{}]", fmt::join(sizes, ", "));
 }
 
-double device_allocation_us(Device& device, uint64_t bytes) {
-  return median_us([&] {
-    const auto buffer = device.new_buffer(bytes, Storage::kShared);
-    if (std::byte* data = buffer->contents()) data[0] = std::byte{1};
-  });
-}
-
-double pool_allocation_us(const std::shared_ptr<Device>& device, uint64_t bytes) {
-  MemoryPoolConfig config;
-  config.heap_size_mb = 64;
-  config.num_heaps = 1;
-  config.warmup_sizes = {32};
-  runtime::MemoryPool pool(device, config);
-  return median_us([&] {
-    const auto allocation = pool.allocate(bytes, runtime::MemoryTag::kOther);
-    if (std::byte* data = allocation.view().contents()) data[0] = std::byte{1};
-  });
-}
-
-double copy_gbs(Device& device, uint64_t bytes) {
-  const auto from = device.new_buffer(bytes, Storage::kStaging);
-  const auto to = device.new_buffer(bytes, Storage::kShared);
-  const auto queue = device.new_queue(QueueKind::kCopyToDevice);
-  const auto timeline = device.new_timeline();
-  double best = 0;
-  for (uint64_t i = 1; i <= 5; ++i) {
-    auto commands = queue->begin(CommandBufferUse::kOnce, "copy");
-    commands->copy(whole(*to), whole(*from));
-    const TimelinePoint done{timeline, i};
-    queue->commit(commands, {}, {&done, 1});
-    done.wait(kNoTimeout);
-    const Timestamps times = commands->timestamps();
-    if (times.end_ns > times.start_ns) {
-      best = std::max(
-          best, static_cast<double>(bytes) / static_cast<double>(times.end_ns - times.start_ns));
-    }
-  }
-  return best;
+Json print_recommendation(const DeviceInfo& info) {
+  const Recommendation r = recommend_settings(info.memory_bytes);
+  const MemoryPoolConfig& pool = r.settings.memory_pool;
+  std::printf("\nRecommended (%s of memory)\n", std::string(r.machine).c_str());
+  std::printf("  memory_pool: heap_size_mb: %lld, num_heaps: %lld, warmup_sizes: %s\n",
+              static_cast<long long>(pool.heap_size_mb), static_cast<long long>(pool.num_heaps),
+              sizes_text(pool.warmup_sizes).c_str());
+  std::printf(
+      "  low latency: --preset realtime; throughput: --preset batch; tracing a fault: "
+      "--preset debug\n");
+  return {{"heap_size_mb", pool.heap_size_mb},
+          {"num_heaps", pool.num_heaps},
+          {"warmup_sizes", pool.warmup_sizes}};
 }
 
 void print_settings(const LoadedConfig& config) {
@@ -92,49 +72,58 @@ void print_settings(const LoadedConfig& config) {
   }
 }
 
-int run(const CommonOptions& common, const std::string& json_file) {
-  const LoadedConfig config = common.load();
+Json costs_json(const DeviceCosts& costs) {
+  return {{"bandwidth_measured_gbs", costs.read_gbs},
+          {"launch_us", costs.launch_us},
+          {"device_allocation_us", costs.device_allocation_us},
+          {"pool_allocation_us", costs.pool_allocation_us},
+          {"copy_gbs", costs.copy_gbs}};
+}
+
+int run(const DoctorOptions& doctor) {
+  const LoadedConfig config = doctor.common.load();
+  // Asked first: a wrong address should not cost the measurements.
+  Json status;
+  if (!doctor.server.empty()) status = fetch_status(doctor.server, config.values.server.api_key);
   DeviceOptions options;
   options.backend = config.values.engine.device;
   options.threads = static_cast<uint32_t>(config.values.engine.threads);
   const std::shared_ptr<Device> device = make_device(options);
   const DeviceInfo& info = device->info();
-  const double bandwidth = BandwidthProbe(*device, 512 * kMiB).measure(7);
-  const double launch = launch_us(*device);
-  const double allocation = device_allocation_us(*device, 1 * kMiB);
-  const double pooled = pool_allocation_us(device, 1 * kMiB);
-  const double copy = copy_gbs(*device, 64 * kMiB);
-  std::printf("Device\n  %-34s %s\n  %-34s %s\n  %-34s %s\n", "name", info.name.c_str(), "memory",
-              format_bytes(info.memory_bytes).c_str(), "unified memory",
-              info.unified_memory ? "yes: uploads are stores" : "no");
-  std::printf("\nMeasured (medians of %d)\n", kSamples);
-  std::printf("  %-34s %8.1f GB/s\n", "memory read bandwidth", bandwidth);
-  std::printf("  %-34s %8.1f us\n", "empty command buffer, round trip", launch);
-  std::printf("  %-34s %8.2f us\n", "1 MiB buffer from the device", allocation);
-  std::printf("  %-34s %8.2f us\n", "1 MiB from the memory pool", pooled);
-  std::printf("  %-34s %8.1f GB/s\n", "64 MiB copy", copy);
-  print_settings(config);
+  print_device(info);
   Json result = {{"device", info.name},
                  {"backend", info.backend},
                  {"memory_bytes", info.memory_bytes},
-                 {"bandwidth_measured_gbs", bandwidth},
-                 {"launch_us", launch},
-                 {"device_allocation_us", allocation},
-                 {"pool_allocation_us", pooled},
-                 {"copy_gbs", copy}};
+                 {"requirements", print_requirements(info, config.values)}};
+  const DeviceCosts costs = measure_costs(device);
+  print_costs(costs);
+  result.update(costs_json(costs));
+  result["recommended"] = print_recommendation(info);
+  if (status.is_null() && !config.values.model.path.empty()) {
+    status = status_of_short_run(config.values);
+  }
+  if (status.is_null()) {
+    std::printf(
+        "\nNo grades: name a running server (--server http://host:port) or a model (-m).\n");
+  } else {
+    print_status(status);
+    result.update(status);
+  }
+  print_settings(config);
   add_provenance(result, *device, "krserve doctor");
-  write_result(result, json_file);
+  write_result(result, doctor.json_file);
   return kExitOk;
 }
 
 }  // namespace
 
 Command add_doctor(CLI::App& app) {
-  auto common = std::make_shared<CommonOptions>();
-  auto json_file = std::make_shared<std::string>();
-  common->add_to(app);
-  app.add_option("--json", *json_file, "Write the measurements to this file as JSON");
-  return [common, json_file] { return run(*common, *json_file); };
+  auto options = std::make_shared<DoctorOptions>();
+  options->common.add_to(app);
+  app.add_option("--server", options->server,
+                 "Grade the metrics of the server at http://host:port");
+  app.add_option("--json", options->json_file, "Write the findings to this file as JSON");
+  return [options] { return run(*options); };
 }
 
 }  // namespace krserve::cli

@@ -269,6 +269,8 @@ HttpResponse Connection::answer_at_once() const {
       return health_response(engine, hub_.draining);
     case Endpoint::kMetrics:
       return metrics_response(engine, hub_.metrics);
+    case Endpoint::kStatus:
+      return status_response(engine);
     default:
       return version_response();
   }
@@ -364,7 +366,8 @@ void Connection::end_request(int status) {
 void Connection::count_and_log(int status) const {
   hub_.metrics.count_request(route_.metric_path, status);
   const std::chrono::duration<double, std::milli> took = Clock::now() - request_began_;
-  const bool polled = route_.endpoint == Endpoint::kHealth || route_.endpoint == Endpoint::kMetrics;
+  const bool polled = route_.endpoint == Endpoint::kHealth ||
+                      route_.endpoint == Endpoint::kMetrics || route_.endpoint == Endpoint::kStatus;
   log_at(polled ? LogLevel::kDebug : LogLevel::kInfo, "{} {} {} {:.1f} ms {}", request_.method,
          request_.path, status, took.count(), request_.request_id);
 }

@@ -5,6 +5,7 @@
 #include "server/http/api_error.h"
 #include "server/http/openai/plan.h"
 #include "server/http/openai/reply.h"
+#include "server/metrics/component_status.h"
 #include "server/metrics/engine_metrics.h"
 #include "server/metrics/process_metrics.h"
 #include "server/version.h"
@@ -82,6 +83,7 @@ HttpResponse metrics_response(const Engine* engine, const HttpMetrics& http) {
     PrometheusWriter writer({{"model_name", engine->model().name}});
     write_engine_metrics(writer, statistics);
     write_runtime_metrics(writer, statistics);
+    write_component_status(writer, engine::grade_components(statistics));
     response.body = writer.text();
   }
   response.body += process.text();
@@ -90,6 +92,10 @@ HttpResponse metrics_response(const Engine* engine, const HttpMetrics& http) {
 
 HttpResponse version_response() {
   return json_response(Json{{"version", kVersion}}.dump());
+}
+
+HttpResponse status_response(const Engine* engine) {
+  return json_response(component_status_json(loaded(engine).statistics()).dump());
 }
 
 HttpResponse models_response(const Engine* engine) {

@@ -13,6 +13,8 @@ namespace krserve::server {
 HttpResponse health_response(const engine::Engine* engine, bool draining);
 HttpResponse metrics_response(const engine::Engine* engine, const HttpMetrics& http);
 HttpResponse version_response();
+// The graded metrics of the three components. Throws ApiError 503 while loading.
+HttpResponse status_response(const engine::Engine* engine);
 // These throw ApiError: 503 while loading, 404 for another name than the served one.
 HttpResponse models_response(const engine::Engine* engine);
 HttpResponse model_response(const engine::Engine* engine, std::string_view name);

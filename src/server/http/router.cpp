@@ -17,12 +17,13 @@ struct Entry {
   std::string_view allowed;
 };
 
-constexpr std::array<Entry, 6> kTable = {{
+constexpr std::array<Entry, 7> kTable = {{
     {"/v1/chat/completions", Endpoint::kChatCompletions, kPost},
     {"/v1/completions", Endpoint::kCompletions, kPost},
     {"/v1/models", Endpoint::kModels, kGet},
     {"/health", Endpoint::kHealth, kGet},
     {"/metrics", Endpoint::kMetrics, kGet},
+    {"/status", Endpoint::kStatus, kGet},
     {"/version", Endpoint::kVersion, kGet},
 }};
 

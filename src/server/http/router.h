@@ -13,6 +13,7 @@ enum class Endpoint {
   kModel,
   kHealth,
   kMetrics,
+  kStatus,
   kVersion,
   kNotFound
 };

@@ -57,6 +57,17 @@ TEST_F(ServerTest, WhileLoadingGenerationIsRefusedAndMetricsAnswer) {
   EXPECT_EQ(client.request("GET", "/metrics").status, 200);
 }
 
+TEST_F(ServerTest, StatusHasEveryComponent) {
+  HttpClient client(start());
+  const auto status = client.request("GET", "/status").json();
+  for (const char* component : {"memory_pool", "blit_queue", "command_ring"}) {
+    EXPECT_EQ(status["components"][component]["enabled"], false);
+    EXPECT_EQ(status["components"][component]["grade"], "no data");
+  }
+  loaded = false;
+  EXPECT_EQ(client.request("GET", "/status").status, 503);
+}
+
 TEST_F(ServerTest, UnknownPathIs404AndWrongMethod405) {
   HttpClient client(start());
   EXPECT_EQ(client.request("GET", "/nothing").status, 404);

@@ -7,6 +7,7 @@
 #include <set>
 #include <sstream>
 
+#include "server/metrics/component_status.h"
 #include "server/metrics/engine_metrics.h"
 #include "server/metrics/http_metrics.h"
 #include "server/metrics/process_metrics.h"
@@ -144,6 +145,20 @@ TEST(EngineMetrics, TextIsValidAndHasTheValues) {
   EXPECT_EQ(metrics.value("krserve:ring_timeouts_total", m), 13);
   EXPECT_EQ(metrics.value("krserve:ring_occupancy_total", m + ",in_flight=\"2\""), 14);
   EXPECT_EQ(metrics.types.at("krserve:pool_live_bytes"), "gauge");
+}
+
+TEST(ComponentStatusMetrics, MetricsWithoutDataAreLeftOut) {
+  EngineStatistics s;
+  s.ring.enabled = true;
+  s.ring.total_acquisitions = 10;
+  s.ring.reuse_rate = 0.75;
+  PrometheusWriter writer;
+  write_component_status(writer, engine::grade_components(s));
+  const StrictParser metrics = parsed(writer.text());
+  EXPECT_EQ(
+      metrics.value("krserve:component_status", "component=\"command_ring\",metric=\"reuse_rate\""),
+      2);
+  EXPECT_EQ(metrics.samples.size(), 2U);  // and avg_wait_ms
 }
 
 TEST(EngineMetrics, HistogramsAreCumulativeAndEndWithInfinity) {
