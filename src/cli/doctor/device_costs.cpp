@@ -1,11 +1,17 @@
 #include "cli/doctor/device_costs.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
+#include <cstring>
+#include <limits>
 #include <vector>
 
 #include "base/units.h"
 #include "cli/bench/report.h"
+#include "kernels/ops/matmul.h"
+#include "kernels/ops/read_bandwidth.h"
+#include "kernels/ops/step_params.h"
 #include "runtime/memory_pool/memory_pool.h"
 
 namespace krserve::cli {
@@ -20,6 +26,73 @@ double median_us(Work work) {
     samples.push_back(static_cast<double>(now_ns() - start) / 1e3);
   }
   return spread_of(std::move(samples)).median;
+}
+
+// Device time of one run of the commands, best of a few.
+template <class Encode>
+double best_device_us(Device& device, int runs, Encode encode) {
+  const auto queue = device.new_queue(QueueKind::kCompute);
+  const auto timeline = device.new_timeline();
+  double best = std::numeric_limits<double>::infinity();
+  for (int run = 1; run <= runs; ++run) {
+    auto commands = queue->begin(CommandBufferUse::kOnce, "doctor");
+    encode(*commands);
+    const TimelinePoint done{timeline, static_cast<uint64_t>(run)};
+    queue->commit(commands, {}, {&done, 1});
+    done.wait(kNoTimeout);
+    const Timestamps times = commands->timestamps();
+    best = std::min(best, static_cast<double>(times.end_ns - times.start_ns) / 1e3);
+  }
+  return best;
+}
+
+double dispatch_us(Device& device) {
+  constexpr int kDispatches = 1000;
+  constexpr uint64_t kBytes = 4096, kChunk = 256;  // 16 tasks: the workers meet at the barrier
+  const auto data = device.new_buffer(kBytes, Storage::kShared);
+  const auto sum = device.new_buffer(kBytes, Storage::kShared);
+  const std::array views{whole(*data), whole(*sum)};
+  const double us = best_device_us(device, 5, [&](CommandBuffer& commands) {
+    for (int i = 0; i < kDispatches; ++i) {
+      commands.dispatch(ops::Op::kReadBandwidth, ops::ReadBandwidthArgs{kBytes, kChunk}, views);
+      commands.barrier();
+    }
+  });
+  return us / kDispatches;
+}
+
+// As many weights as no cache holds, as the layers of a model are: matrices of equal size.
+double matmul_gbs(Device& device) {
+  constexpr uint32_t kN = 4096, kK = 2048, kGroup = 64, kMatrices = 64;
+  constexpr uint64_t kWeight = uint64_t{kN} * kK / 2, kScales = uint64_t{kN} * kK / kGroup * 2;
+  const auto weights = device.new_buffer(kMatrices * kWeight, Storage::kShared);
+  const auto scales = device.new_buffer(kMatrices * kScales, Storage::kShared);
+  const auto biases = device.new_buffer(kMatrices * kScales, Storage::kShared);
+  const auto x = device.new_buffer(kK * sizeof(float), Storage::kShared);
+  const auto y = device.new_buffer(kN * sizeof(float), Storage::kShared);
+  const auto params = device.new_buffer(256, Storage::kShared);
+  const ops::StepHeader header{1, 1, 0, 0};
+  std::memcpy(params->contents(), &header, sizeof(header));
+  const ops::MatmulArgs args{
+      {kN, kK, ops::WeightFormat::kQ4, ops::FloatType::kBF16, kGroup}, ops::RowCount::kRows, 0};
+  const auto fill = [&](Buffer& buffer, CommandBuffer& commands) {
+    commands.fill(whole(buffer), 0x3a);  // as bf16: 7e-4
+  };
+  best_device_us(device, 1, [&](CommandBuffer& commands) {
+    for (Buffer* buffer : {weights.get(), scales.get(), biases.get(), x.get()})
+      fill(*buffer, commands);
+  });
+  const double us = best_device_us(device, 5, [&](CommandBuffer& commands) {
+    for (uint64_t i = 0; i < kMatrices; ++i) {
+      commands.dispatch(
+          ops::Op::kMatmul, args,
+          std::array{whole(*params), whole(*x), whole(*weights).sub(i * kWeight, kWeight),
+                     whole(*scales).sub(i * kScales, kScales),
+                     whole(*biases).sub(i * kScales, kScales), BufferView{}, whole(*y)});
+      commands.barrier();
+    }
+  });
+  return static_cast<double>(kMatrices * (kWeight + 2 * kScales)) / us / 1e3;
 }
 
 // Commit of an empty command buffer to the host's knowing of its end.
@@ -80,6 +153,8 @@ double copy_gbs(Device& device, uint64_t bytes) {
 DeviceCosts measure_costs(const std::shared_ptr<Device>& device) {
   DeviceCosts costs;
   costs.read_gbs = BandwidthProbe(*device, 512 * kMiB).measure(7);
+  costs.matmul_gbs = matmul_gbs(*device);
+  costs.dispatch_us = dispatch_us(*device);
   costs.launch_us = launch_us(*device);
   costs.device_allocation_us = device_allocation_us(*device, 1 * kMiB);
   costs.pool_allocation_us = pool_allocation_us(device, 1 * kMiB);
@@ -90,6 +165,8 @@ DeviceCosts measure_costs(const std::shared_ptr<Device>& device) {
 void print_costs(const DeviceCosts& costs) {
   std::printf("\nMeasured (medians of %d)\n", kCostSamples);
   std::printf("  %-34s %8.1f GB/s\n", "memory read bandwidth", costs.read_gbs);
+  std::printf("  %-34s %8.1f GB/s\n", "4-bit weights through a matmul", costs.matmul_gbs);
+  std::printf("  %-34s %8.2f us\n", "dispatch and barrier", costs.dispatch_us);
   std::printf("  %-34s %8.1f us\n", "empty command buffer, round trip", costs.launch_us);
   std::printf("  %-34s %8.2f us\n", "1 MiB buffer from the device", costs.device_allocation_us);
   std::printf("  %-34s %8.2f us\n", "1 MiB from the memory pool", costs.pool_allocation_us);

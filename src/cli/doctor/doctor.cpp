@@ -74,6 +74,8 @@ void print_settings(const LoadedConfig& config) {
 
 Json costs_json(const DeviceCosts& costs) {
   return {{"bandwidth_measured_gbs", costs.read_gbs},
+          {"matmul_gbs", costs.matmul_gbs},
+          {"dispatch_us", costs.dispatch_us},
           {"launch_us", costs.launch_us},
           {"device_allocation_us", costs.device_allocation_us},
           {"pool_allocation_us", costs.pool_allocation_us},

@@ -27,8 +27,7 @@ using Json = nlohmann::json;
 constexpr auto kHttpTimeout = std::chrono::seconds(10);
 
 http::response<http::string_body> get(const std::string& host, const std::string& port,
-                                      const std::string& target,
-                                      const std::string& api_key) {
+                                      const std::string& target, const std::string& api_key) {
   asio::io_context io;
   asio::ip::tcp::resolver resolver(io);
   beast::tcp_stream stream(io);
@@ -67,12 +66,12 @@ Json fetch_status(const std::string& url, const std::string& api_key) {
     const auto response = get(host, port, "/status", api_key);
     if (response.result() != http::status::ok) {
       throw Error("doctor.server", fmt::format("{} answered {} to GET /status: {}", url,
-                              response.result_int(), response.body()));
+                                               response.result_int(), response.body()));
     }
     return Json::parse(response.body());
   } catch (const boost::system::system_error& error) {
     throw Error("doctor.server", fmt::format("no answer from {}: {}; is the server running there?",
-                            url, error.code().message()));
+                                             url, error.code().message()));
   } catch (const Json::exception&) {
     throw Error("doctor.server", fmt::format("{} answered no JSON: not a krserve server?", url));
   }
@@ -99,8 +98,9 @@ void print_status(const Json& status) {
     for (const Json& m : state.value("metrics", Json::array())) {
       const Json& value = m.at("value");
       const std::string unit = m.at("unit");
-      const std::string shown =
-          value.is_null() ? "-" : fmt::format("{:.3g}{}{}", value.get<double>(), unit.empty() ? "" : " ", unit);
+      const std::string shown = value.is_null() ? "-"
+                                                : fmt::format("{:.3g}{}{}", value.get<double>(),
+                                                              unit.empty() ? "" : " ", unit);
       std::printf("%-14s %-17s %10s %9s %9s %9s  %s\n", component.c_str(),
                   m.at("name").get<std::string>().c_str(), shown.c_str(),
                   limit_text(m, "target", true).c_str(), limit_text(m, "warning", false).c_str(),

@@ -30,10 +30,10 @@ Requirement heaps_fit(const MemoryPoolConfig& pool, uint64_t memory, uint64_t av
 Requirement warmup_fits(const MemoryPoolConfig& pool) {
   const auto largest = std::max_element(pool.warmup_sizes.begin(), pool.warmup_sizes.end());
   if (largest == pool.warmup_sizes.end()) return {true, "warm-up: none asked for", {}};
-  Requirement r{*largest <= pool.heap_size_mb,
-                fmt::format("warm-up: largest size {} MB, heaps of {} MB", *largest,
-                            pool.heap_size_mb),
-                {}};
+  Requirement r{
+      *largest <= pool.heap_size_mb,
+      fmt::format("warm-up: largest size {} MB, heaps of {} MB", *largest, pool.heap_size_mb),
+      {}};
   if (!r.met) {
     r.remedy = fmt::format("sizes above {} MB are skipped: raise heap_size_mb or drop them",
                            pool.heap_size_mb);
@@ -46,10 +46,10 @@ Requirement budget_fits(const RuntimeConfig& config, uint64_t memory) {
   if (limit == 0) {
     return {true, fmt::format("memory budget: none set, {} installed", format_bytes(memory)), {}};
   }
-  Requirement r{limit <= memory,
-                fmt::format("memory budget: {} of {} installed", format_bytes(limit),
-                            format_bytes(memory)),
-                {}};
+  Requirement r{
+      limit <= memory,
+      fmt::format("memory budget: {} of {} installed", format_bytes(limit), format_bytes(memory)),
+      {}};
   if (!r.met) r.remedy = "lower memory.limit_mb";
   return r;
 }
