@@ -12,8 +12,8 @@ Grade grade_of(const GradedMetric& m, double value) {
   if (beyond(m.critical)) return Grade::kCritical;
   if (beyond(m.warning)) return Grade::kWarning;
   // The table's targets are strict (> 95 %, < 8), except an exhaustion count of 0.
-  const bool reached = m.higher_is_better ? value > m.target
-                                          : value < m.target || (m.target == 0 && value == 0);
+  const bool reached =
+      m.higher_is_better ? value > m.target : value < m.target || (m.target == 0 && value == 0);
   return reached ? Grade::kOnTarget : Grade::kAcceptable;
 }
 

@@ -24,8 +24,12 @@ Json component_status_json(const engine::EngineStatistics& s) {
                      {"command_ring", {{"enabled", s.ring.enabled}}}};
   std::map<std::string_view, Grade> worst;
   for (const GradedMetric& m : engine::grade_components(s)) {
-    Json entry = {{"name", m.metric},       {"unit", m.unit},         {"target", m.target},
-                  {"warning", m.warning},   {"critical", m.critical}, {"grade", to_string(m.grade)},
+    Json entry = {{"name", m.metric},
+                  {"unit", m.unit},
+                  {"target", m.target},
+                  {"warning", m.warning},
+                  {"critical", m.critical},
+                  {"grade", to_string(m.grade)},
                   {"higher_is_better", m.higher_is_better}};
     entry["value"] = m.grade == Grade::kNoData ? Json() : Json(m.value);
     if (m.grade > Grade::kOnTarget) entry["remedy"] = m.remedy;

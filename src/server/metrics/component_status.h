@@ -13,8 +13,9 @@ namespace krserve::server {
 void write_component_status(PrometheusWriter& writer,
                             const std::vector<engine::GradedMetric>& metrics);
 
-// {"components": {"memory_pool": {"enabled", "grade", "metrics": [{"name", "value", "unit", "target",
-// "warning", "critical", "grade", "remedy"}]}, ...}}; a component's grade is its worst metric's.
+// {"components": {"memory_pool": {"enabled", "grade", "metrics": [{"name", "value", "unit",
+// "target", "warning", "critical", "grade", "remedy"}]}, ...}}; a component's grade is its worst
+// metric's.
 nlohmann::json component_status_json(const engine::EngineStatistics& statistics);
 
 }  // namespace krserve::server

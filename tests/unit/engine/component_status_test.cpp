@@ -42,17 +42,17 @@ TEST(ComponentStatus, GradesEveryRowOfTheTableAtItsLimits) {
     if (name == "avg_wait_ms") s.ring.avg_wait_ms = value;
   };
   for (const Case& c : std::initializer_list<Case>{
-           {"hit_rate", 0.96, Grade::kOnTarget},      {"hit_rate", 0.95, Grade::kAcceptable},
-           {"hit_rate", 0.90, Grade::kAcceptable},    {"hit_rate", 0.89, Grade::kWarning},
-           {"hit_rate", 0.79, Grade::kCritical},      {"overlap_ratio", 0.81, Grade::kOnTarget},
-           {"overlap_ratio", 0.69, Grade::kWarning},  {"overlap_ratio", 0.49, Grade::kCritical},
-           {"reuse_rate", 0.91, Grade::kOnTarget},    {"reuse_rate", 0.79, Grade::kWarning},
-           {"reuse_rate", 0.69, Grade::kCritical},    {"exhaustion_count", 0, Grade::kOnTarget},
+           {"hit_rate", 0.96, Grade::kOnTarget},        {"hit_rate", 0.95, Grade::kAcceptable},
+           {"hit_rate", 0.90, Grade::kAcceptable},      {"hit_rate", 0.89, Grade::kWarning},
+           {"hit_rate", 0.79, Grade::kCritical},        {"overlap_ratio", 0.81, Grade::kOnTarget},
+           {"overlap_ratio", 0.69, Grade::kWarning},    {"overlap_ratio", 0.49, Grade::kCritical},
+           {"reuse_rate", 0.91, Grade::kOnTarget},      {"reuse_rate", 0.79, Grade::kWarning},
+           {"reuse_rate", 0.69, Grade::kCritical},      {"exhaustion_count", 0, Grade::kOnTarget},
            {"exhaustion_count", 1, Grade::kAcceptable}, {"exhaustion_count", 11, Grade::kWarning},
            {"exhaustion_count", 101, Grade::kCritical}, {"queue_depth", 7, Grade::kOnTarget},
-           {"queue_depth", 8, Grade::kAcceptable},    {"queue_depth", 13, Grade::kWarning},
-           {"queue_depth", 17, Grade::kCritical},     {"avg_wait_ms", 0.05, Grade::kOnTarget},
-           {"avg_wait_ms", 1.5, Grade::kWarning},     {"avg_wait_ms", 6, Grade::kCritical}}) {
+           {"queue_depth", 8, Grade::kAcceptable},      {"queue_depth", 13, Grade::kWarning},
+           {"queue_depth", 17, Grade::kCritical},       {"avg_wait_ms", 0.05, Grade::kOnTarget},
+           {"avg_wait_ms", 1.5, Grade::kWarning},       {"avg_wait_ms", 6, Grade::kCritical}}) {
     set(c.name, c.value);
     EXPECT_EQ(metric(s, c.name).grade, c.grade) << c.name << " " << c.value;
   }
@@ -68,7 +68,8 @@ TEST(ComponentStatus, ExhaustionIsCountedPerHour) {
 }
 
 TEST(ComponentStatus, WhatIsOffOrIdleHasNoGrade) {
-  for (const GradedMetric& m : grade_components(EngineStatistics())) EXPECT_EQ(m.grade, Grade::kNoData) << m.metric;
+  for (const GradedMetric& m : grade_components(EngineStatistics()))
+    EXPECT_EQ(m.grade, Grade::kNoData) << m.metric;
   EngineStatistics off = busy();
   off.ring.enabled = false;
   EXPECT_EQ(metric(off, "reuse_rate").grade, Grade::kNoData);

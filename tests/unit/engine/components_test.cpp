@@ -83,7 +83,8 @@ TEST_P(ComponentFailure, WithoutGracefulFallbackIsThrown) {
 TEST(Components, WhatIsOffNeitherStartsNorFails) {
   runtime::LogCapture log;
   MetalOptimizationsConfig config;
-  config.memory_pool.enabled = config.blit_queue.enabled = config.command_buffer_ring.enabled = true;
+  config.memory_pool.enabled = config.blit_queue.enabled = config.command_buffer_ring.enabled =
+      true;
   config.memory_pool.heap_size_mb = 0;
   config.command_buffer_ring.ring_size = 1;
   const Components parts = make_components(std::make_shared<FakeDevice>(), config, {});
@@ -93,13 +94,12 @@ TEST(Components, WhatIsOffNeitherStartsNorFails) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, ComponentFailure,
-    ::testing::Values(
-        Failure{"pool", FakeFault::kAllocation, QueueKind::kCompute, 3,
-                "MetalMemoryPool: Failed to create MTLHeap (out of memory)"},
-        Failure{"blit", FakeFault::kQueue, QueueKind::kCopyToDevice, 3,
-                "BlitQueue: Failed to create MTLCommandQueue (device unavailable)"},
-        Failure{"ring", FakeFault::kHang, QueueKind::kCompute, 1,
-                "CommandBufferRing: Invalid ring_size (must be >= 2)"}),
+    ::testing::Values(Failure{"pool", FakeFault::kAllocation, QueueKind::kCompute, 3,
+                              "MetalMemoryPool: Failed to create MTLHeap (out of memory)"},
+                      Failure{"blit", FakeFault::kQueue, QueueKind::kCopyToDevice, 3,
+                              "BlitQueue: Failed to create MTLCommandQueue (device unavailable)"},
+                      Failure{"ring", FakeFault::kHang, QueueKind::kCompute, 1,
+                              "CommandBufferRing: Invalid ring_size (must be >= 2)"}),
     [](const auto& test) { return std::string(test.param.component); });
 
 }  // namespace
