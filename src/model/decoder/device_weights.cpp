@@ -1,11 +1,20 @@
 #include "model/decoder/device_weights.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/error.h"
+#include "base/units.h"
 #include "model/formats/rope_table.h"
 
 namespace krserve {
+namespace {
+
+constexpr uint64_t kTensorAlignment = 256;
+constexpr uint64_t kMinBlockBytes = 256 * kKiB;
+constexpr uint64_t kMaxBlockBytes = 64 * kMiB;
+
+}  // namespace
 
 // Says where each tensor lies on the device; tensors that cannot be read where they are mapped go
 // to the stream.
@@ -16,6 +25,8 @@ struct DeviceWeights::Loader {
   DeviceWeights& out;
   WeightStream stream;
   std::vector<runtime::BlitId> uploads;
+  std::vector<BufferView> blocks;  // what is left of each
+  uint64_t expected_bytes = 0;     // still to be allocated, about
 
   Loader(Device& on, runtime::Allocator& memory, runtime::Transfers& through,
          DeviceWeights& weights, const WeightLoading& loading)
@@ -47,9 +58,21 @@ struct DeviceWeights::Loader {
     }
   }
 
+  // Tensors share blocks: a buffer for each would be hundreds, too small for huge pages.
   BufferView allocate(uint64_t bytes) {
-    out.allocations_.push_back(allocator.allocate(bytes, runtime::MemoryTag::kWeights));
-    return out.allocations_.back().view();
+    const uint64_t size = align_up(bytes, kTensorAlignment);
+    auto block = std::find_if(blocks.begin(), blocks.end(),
+                              [&](const BufferView& rest) { return rest.bytes >= size; });
+    if (block == blocks.end()) {
+      const uint64_t wanted = std::clamp(expected_bytes, kMinBlockBytes, kMaxBlockBytes);
+      out.allocations_.push_back(
+          allocator.allocate(std::max(size, wanted), runtime::MemoryTag::kWeights));
+      block = blocks.insert(blocks.end(), out.allocations_.back().view());
+    }
+    const BufferView view = block->sub(0, bytes);
+    *block = block->sub(size, block->bytes - size);
+    expected_bytes -= std::min(expected_bytes, size);
+    return view;
   }
 
   BufferView place(const TensorView& tensor) {
@@ -118,6 +141,7 @@ DeviceWeights::DeviceWeights(std::shared_ptr<Device> device, runtime::Allocator&
   const DecoderWeights weights = load_decoder_weights(*checkpoint_, config);
   bytes_ = weights.bytes();
   bytes_per_token_ = bytes_ - (weights.lm_head ? weights.embeddings.bytes() : 0);
+  loader.expected_bytes = mapped() ? 0 : bytes_;
   embeddings_ = loader.place(weights.embeddings);
   for (const LayerWeights& layer : weights.layers) layers_.push_back(loader.place(layer));
   final_norm_ = loader.place(weights.final_norm);

@@ -5,40 +5,13 @@
 #include <thread>
 
 #include "device/cpu/cpu_device.h"
+#include "support/discrete_cpu.h"
 #include "unit/runtime/blit_fixture.h"
 
 namespace krserve::runtime {
 namespace {
 
 constexpr uint32_t kThreads = 8;
-
-// The CPU's real copy threads behind the face of a device with its own memory.
-class DiscreteCpu final : public Device {
- public:
-  DiscreteCpu() : cpu_(make_cpu_device({.threads = 1, .simd_level = {}, .spin_us = 0})) {
-    info_ = cpu_->info();
-    info_.unified_memory = false;
-  }
-  const DeviceInfo& info() const override { return info_; }
-  std::unique_ptr<Heap> new_heap(uint64_t bytes, Storage storage) override {
-    return cpu_->new_heap(bytes, storage);
-  }
-  std::unique_ptr<Buffer> new_buffer(uint64_t bytes, Storage storage) override {
-    return cpu_->new_buffer(bytes, storage);
-  }
-  std::unique_ptr<Buffer> wrap_host_memory(const void*, uint64_t) override { return nullptr; }
-  std::unique_ptr<Buffer> new_host_view(void* data, uint64_t bytes) override {
-    return cpu_->new_host_view(data, bytes);
-  }
-  std::shared_ptr<Queue> new_queue(QueueKind kind) override { return cpu_->new_queue(kind); }
-  std::shared_ptr<Timeline> new_timeline() override { return cpu_->new_timeline(); }
-  DeviceMemory memory() const override { return cpu_->memory(); }
-  uint64_t clock_ns() const override { return cpu_->clock_ns(); }
-
- private:
-  std::shared_ptr<Device> cpu_;
-  DeviceInfo info_;
-};
 
 // One thread's transfers: each upload is read back and compared. With `faults`, transfers may fail,
 // and then with a DeviceError.
@@ -136,7 +109,7 @@ void run_clients(const std::shared_ptr<Device>& device, BlitQueue& blit, bool fa
 
 TEST(BlitStress, EightThreadsOnTheCpusCopyThreads) {
   for (const bool shared_events : {true, false}) {
-    const auto device = std::make_shared<DiscreteCpu>();
+    const auto device = std::make_shared<test::DiscreteCpu>(1);
     BlitQueueConfig config = blit_config();
     config.max_pending_ops = 3;
     config.use_shared_events = shared_events;
