@@ -39,16 +39,15 @@ int run(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   set_log_level(LogLevel::kWarn);
 
-  Json result = {{"bench", "blit_bench"},
-                 {"date", now_utc()},
-                 {"machine", make_cpu_device({.threads = options.threads, .simd_level = {}})
-                                 ->info()
-                                 .name},
-                 {"command", "blit_bench --mode " + mode + " --model " +
-                                 options.model_dir.filename().string() + " --repeats " +
-                                 std::to_string(options.repeats) + " --steps " +
-                                 std::to_string(options.steps)},
-                 {"repeats", options.repeats}};
+  Json result = {
+      {"bench", "blit_bench"},
+      {"date", now_utc()},
+      {"machine", make_cpu_device({.threads = options.threads, .simd_level = {}})->info().name},
+      {"command", "blit_bench --mode " + mode + " --model " +
+                      options.model_dir.filename().string() + " --repeats " +
+                      std::to_string(options.repeats) + " --steps " +
+                      std::to_string(options.steps)},
+      {"repeats", options.repeats}};
   const auto wanted = [&](const char* name) { return mode == "all" || mode == name; };
   if (wanted("load")) result["load"] = run_load(options);
   if (wanted("overlap")) result["overlap"] = run_overlap(options);

@@ -102,10 +102,10 @@ Json run_load(const Options& options) {
   const Checkpoint checkpoint(options.model_dir);
   const ModelConfig config = read_model_config(options.model_dir);
   const auto cpu = make_cpu_device({.threads = options.threads, .simd_level = {}});
-  std::vector<Load> loads = {{"mapped", cpu, false},
-                             {"streamed into shared memory", cpu, true},
-                             {"streamed through staging", std::make_shared<test::DiscreteCpu>(1),
-                              true}};
+  std::vector<Load> loads = {
+      {"mapped", cpu, false},
+      {"streamed into shared memory", cpu, true},
+      {"streamed through staging", std::make_shared<test::DiscreteCpu>(1), true}};
   std::vector<double> sequential;
   std::vector<double> kept;
   sequential_read(checkpoint, false);  // into the page cache

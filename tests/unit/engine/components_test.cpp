@@ -34,9 +34,8 @@ TEST(Components, StagingMemoryCountsAgainstTheLimit) {
     make_components(discrete_device(), blit_only(false), tight);
     FAIL() << "started";
   } catch (const OutOfMemoryError& error) {
-    EXPECT_THAT(error.what(),
-                AllOf(HasSubstr("[blit_queue.staging] 32.0 MiB of staging memory"),
-                      HasSubstr("blit_queue.staging_buffer_size_mb")));
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("[blit_queue.staging] 32.0 MiB of staging memory"),
+                                    HasSubstr("blit_queue.staging_buffer_size_mb")));
   }
   const Components c = make_components(discrete_device(), blit_only(false), {64 * kMiB, 0});
   EXPECT_TRUE(c.blit);
