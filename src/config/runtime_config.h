@@ -23,6 +23,7 @@ struct BlitQueueConfig {
   int64_t max_pending_ops = 8;
   bool use_shared_events = true;
   int64_t staging_buffer_size_mb = 64;
+  int64_t background_mb_per_s = 0;
   bool track_metrics = true;
   bool verbose_logging = false;
 };
@@ -63,6 +64,7 @@ struct ModelSettings {
 struct EngineConfig {
   std::string device = "cpu";
   int64_t threads = 0;
+  std::string weight_loading = "auto";
   int64_t ctx_size = 0;
   int64_t parallel = 8;
   int64_t max_queued = 256;

@@ -118,8 +118,10 @@ std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
         {.backend = config.engine.device, .threads = static_cast<uint32_t>(config.engine.threads)});
   }
   // Weights that the device reads where they are mapped count against the limit too.
+  const bool stream = config.engine.weight_loading == "stream";
+  const bool mapped = device->info().unified_memory && !stream;
   const runtime::MemoryLimit limit{static_cast<uint64_t>(config.memory.limit_mb) * kMiB,
-                                   device->info().unified_memory ? checkpoint->bytes() : 0};
+                                   mapped ? checkpoint->bytes() : 0};
   parts->components = make_components(device, config.metal_optimizations, limit);
   Components& c = parts->components;
 
@@ -130,7 +132,12 @@ std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
 
   auto weights = std::make_shared<const DeviceWeights>(
       device, *c.allocator, *c.transfers, checkpoint, model, context,
-      [&](double fraction) { report(fraction, "loading weights"); });
+      [&](double fraction) { report(fraction, "loading weights"); },
+      WeightLoading{.stream = stream});
+  const LoadReport& loaded = weights->load_report();
+  log().info("[engine.load] {} {} in {:.0f} ms, {:.1f} GB/s", format_bytes(loaded.bytes),
+             weights->mapped() ? "read where they are mapped" : "copied to the device",
+             static_cast<double>(loaded.elapsed_ns) / 1e6, loaded.gb_per_s());
   parts->info = describe(config, model_dir, model, *weights, *parts->cache, context);
   parts->decoder = std::make_unique<Decoder>(model, weights, parts->cache->layout());
 

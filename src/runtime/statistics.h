@@ -38,6 +38,11 @@ struct PoolStatistics {
   std::array<TagStatistics, kMemoryTags> tags{};
 };
 
+// Why a transfer had to wait before it was queued.
+enum class BlitStall : uint32_t { kStagingFull, kPendingLimit, kPriority, kPaced };
+inline constexpr uint32_t kBlitStalls = 4;
+const char* to_string(BlitStall cause);
+
 struct BlitStatistics {
   bool enabled = false;
   uint64_t total_uploads = 0;
@@ -49,10 +54,19 @@ struct BlitStatistics {
   double overlap_ratio = 0;      // time a copy ran while compute ran / time copies ran
   uint64_t sync_wait_count = 0;  // waits that had to block
   double avg_sync_wait_ms = 0;
-  uint64_t no_copy_count = 0;  // transfers that were stores into shared memory
-  uint64_t stall_count = 0;    // submissions that waited for room in the queue or staging ring
+  // Transfers that were stores into, or reads of, shared memory, and tensors read where mapped.
+  uint64_t no_copy_count = 0;
+  uint64_t stall_count = 0;  // pieces that waited before they were queued
   uint32_t queue_depth = 0;
   uint32_t peak_queue_depth = 0;
+  double upload_gb_per_s = 0;  // bytes / time copies ran
+  double download_gb_per_s = 0;
+  uint64_t mapped_bytes = 0;                   // read by the device where the host has them
+  uint64_t coalesced_count = 0;                // uploads that joined the device copy of another
+  uint64_t failed_count = 0;                   // pieces lost to a device error
+  uint64_t cancelled_count = 0;                // downloads
+  std::array<uint64_t, kBlitStalls> stalls{};  // stall_count by BlitStall
+  uint64_t staging_bytes = 0;                  // staging memory held
 };
 
 struct RingStatistics {

@@ -10,7 +10,7 @@
 #include "device/device.h"
 #include "model/decoder/decoder.h"
 #include "model/formats/checkpoint.h"
-#include "runtime/blit_queue/blit_queue.h"
+#include "runtime/blit_queue/direct_blit.h"
 #include "runtime/memory_pool/allocator.h"
 
 namespace krserve::test {

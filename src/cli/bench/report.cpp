@@ -54,6 +54,10 @@ Json pool_json(const runtime::PoolStatistics& s) {
 }
 
 Json blit_json(const runtime::BlitStatistics& s) {
+  Json stalls;
+  for (uint32_t i = 0; i < runtime::kBlitStalls; ++i) {
+    stalls[runtime::to_string(static_cast<runtime::BlitStall>(i))] = s.stalls[i];
+  }
   return {{"enabled", s.enabled},
           {"total_uploads", s.total_uploads},
           {"total_downloads", s.total_downloads},
@@ -65,7 +69,16 @@ Json blit_json(const runtime::BlitStatistics& s) {
           {"sync_wait_count", s.sync_wait_count},
           {"avg_sync_wait_ms", s.avg_sync_wait_ms},
           {"no_copy_count", s.no_copy_count},
+          {"upload_gb_per_s", s.upload_gb_per_s},
+          {"download_gb_per_s", s.download_gb_per_s},
+          {"mapped_bytes", s.mapped_bytes},
+          {"coalesced_count", s.coalesced_count},
+          {"failed_count", s.failed_count},
+          {"cancelled_count", s.cancelled_count},
           {"stall_count", s.stall_count},
+          {"stalls", stalls},
+          {"staging_bytes", s.staging_bytes},
+          {"queue_depth", s.queue_depth},
           {"peak_queue_depth", s.peak_queue_depth}};
 }
 

@@ -2,6 +2,9 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/units.h"
+#include "runtime/blit_queue/blit_queue.h"
+#include "runtime/blit_queue/direct_blit.h"
 #include "runtime/memory_pool/memory_pool.h"
 
 namespace krserve::engine {
@@ -23,6 +26,18 @@ bool try_start(const MetalOptimizationsConfig& config, bool enabled, const char*
   }
 }
 
+// Staging memory counts against memory.limit_mb like everything else.
+void check_staging(const Device& device, const runtime::MemoryLimit& limit, uint64_t bytes) {
+  try {
+    limit.check(device, bytes);
+  } catch (const OutOfMemoryError& error) {
+    throw_error<OutOfMemoryError>("blit_queue.staging",
+                                  "{} of staging memory: {}; or lower "
+                                  "blit_queue.staging_buffer_size_mb",
+                                  format_bytes(bytes), error.what());
+  }
+}
+
 }  // namespace
 
 Components make_components(std::shared_ptr<Device> device, const MetalOptimizationsConfig& config,
@@ -30,14 +45,18 @@ Components make_components(std::shared_ptr<Device> device, const MetalOptimizati
   Components out;
   out.device = std::move(device);
   out.compute = out.device->new_queue(QueueKind::kCompute);
+  // Before the pool, whose heaps take what the limit leaves.
+  out.blit = try_start(config, config.blit_queue.enabled, "blit queue", [&] {
+    const auto budget = [device = out.device.get(), limit](uint64_t bytes) {
+      check_staging(*device, limit, bytes);
+    };
+    out.transfers = std::make_unique<runtime::BlitQueue>(out.device, config.blit_queue, budget);
+  });
+  if (!out.blit) out.transfers = std::make_unique<runtime::DirectBlit>(out.device);
   out.pool = try_start(config, config.memory_pool.enabled, "memory pool", [&] {
     out.allocator = std::make_unique<runtime::MemoryPool>(out.device, config.memory_pool, limit);
   });
   if (!out.pool) out.allocator = std::make_unique<runtime::DirectAllocator>(out.device, limit);
-  out.blit = try_start(config, config.blit_queue.enabled, "blit queue", [&] {
-    out.transfers = std::make_unique<runtime::BlitQueue>(out.device, config.blit_queue);
-  });
-  if (!out.blit) out.transfers = std::make_unique<runtime::DirectBlit>(out.device);
   try_start(config, config.command_buffer_ring.enabled, "command ring", [&] {
     out.ring =
         std::make_unique<runtime::CommandRing>(out.device, out.compute, config.command_buffer_ring);

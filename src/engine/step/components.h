@@ -6,7 +6,7 @@
 
 #include "config/runtime_config.h"
 #include "device/device.h"
-#include "runtime/blit_queue/blit_queue.h"
+#include "runtime/blit_queue/transfers.h"
 #include "runtime/command_ring/command_ring.h"
 #include "runtime/memory_pool/allocator.h"
 

@@ -1,14 +1,14 @@
 // A model's weights where the device reads them: mapped without a copy, or uploaded.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "device/device.h"
+#include "model/decoder/weight_stream.h"
 #include "model/formats/weights.h"
-#include "runtime/blit_queue/blit_queue.h"
+#include "runtime/blit_queue/transfers.h"
 #include "runtime/memory_pool/allocator.h"
 
 namespace krserve {
@@ -30,9 +30,6 @@ struct DeviceLayer {
   DeviceLinear gate, up, down;
 };
 
-// 0..1
-using LoadProgress = std::function<void(double)>;
-
 class DeviceWeights {
  public:
   // Keeps the checkpoint mapped if the device reads from it. `rope_positions`: rows of the rotary
@@ -40,7 +37,7 @@ class DeviceWeights {
   DeviceWeights(std::shared_ptr<Device> device, runtime::Allocator& allocator,
                 runtime::Transfers& transfers, std::shared_ptr<const Checkpoint> checkpoint,
                 const ModelConfig& config, uint32_t rope_positions,
-                const LoadProgress& progress = {});
+                const LoadProgress& progress = {}, const WeightLoading& loading = {});
 
   const DeviceLinear& embeddings() const { return embeddings_; }
   const std::vector<DeviceLayer>& layers() const { return layers_; }
@@ -53,6 +50,8 @@ class DeviceWeights {
   uint64_t bytes_per_token() const { return bytes_per_token_; }
   // True when the device reads the mapped files themselves.
   bool mapped() const { return !file_buffers_.empty(); }
+  // How long it took to bring the bytes in.
+  const LoadReport& load_report() const { return report_; }
 
  private:
   struct Loader;
@@ -65,6 +64,7 @@ class DeviceWeights {
   BufferView final_norm_;
   DeviceLinear head_;
   BufferView rope_table_;
+  LoadReport report_;
   uint64_t bytes_ = 0;
   uint64_t bytes_per_token_ = 0;
 };

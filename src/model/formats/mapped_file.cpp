@@ -89,6 +89,16 @@ void MappedFile::advise(MapAdvice advice) const noexcept {
   ::madvise(const_cast<std::byte*>(data_), size_, to_madvise(advice));
 }
 
+bool MappedFile::populate(uint64_t offset, uint64_t bytes) const noexcept {
+#ifdef MADV_POPULATE_READ
+  return ::madvise(const_cast<std::byte*>(data_) + offset, bytes, MADV_POPULATE_READ) == 0;
+#else
+  static_cast<void>(offset);
+  static_cast<void>(bytes);
+  return false;
+#endif
+}
+
 void MappedFile::release(const std::byte* data, uint64_t bytes) const noexcept {
   const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   const auto address = reinterpret_cast<uintptr_t>(data);

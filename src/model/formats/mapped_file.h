@@ -28,6 +28,9 @@ class MappedFile {
 
   // A hint; errors are of no consequence and ignored.
   void advise(MapAdvice advice) const noexcept;
+  // Reads these bytes (the offset is page aligned) and maps their pages, so that using them does
+  // not wait for the disk. False when the system cannot, or the file has become shorter.
+  bool populate(uint64_t offset, uint64_t bytes) const noexcept;
   // Drops the whole pages inside these bytes from resident memory; reading them again is valid.
   void release(const std::byte* data, uint64_t bytes) const noexcept;
 

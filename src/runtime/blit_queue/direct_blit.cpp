@@ -1,7 +1,17 @@
+#include "runtime/blit_queue/direct_blit.h"
+
+#include <algorithm>
+#include <vector>
+
 #include "base/units.h"
-#include "runtime/blit_queue/blit_queue.h"
 
 namespace krserve::runtime {
+namespace {
+
+// Host memory that upload_from() needs at once.
+constexpr uint64_t kPieceBytes = 4 * kMiB;
+
+}  // namespace
 
 DirectBlit::DirectBlit(std::shared_ptr<Device> device)
     : device_(std::move(device)),
@@ -9,8 +19,9 @@ DirectBlit::DirectBlit(std::shared_ptr<Device> device)
       down_(device_->new_queue(QueueKind::kCopyToHost)),
       timeline_(device_->new_timeline()) {}
 
-uint64_t DirectBlit::copy_and_wait(Queue& queue, const BufferView& dst, const BufferView& src,
-                                   const TimelinePoint& after) {
+void DirectBlit::copy_and_wait(BlitDirection direction, const BufferView& dst,
+                               const BufferView& src, const TimelinePoint& after) {
+  Queue& queue = direction == BlitDirection::kUp ? *up_ : *down_;
   if (timeline_->error()) timeline_ = device_->new_timeline();
   auto commands = queue.begin(CommandBufferUse::kOnce, "copy");
   commands->copy(dst, src);
@@ -18,65 +29,46 @@ uint64_t DirectBlit::copy_and_wait(Queue& queue, const BufferView& dst, const Bu
   const uint64_t start = now_ns();
   queue.commit(commands, {&after, after.timeline ? 1U : 0U}, {&done, 1});
   done.wait(kNoTimeout);
-  const Timestamps times = commands->timestamps();
-  const std::lock_guard lock(mutex_);
-  wait_ns_ += now_ns() - start;
-  ++counts_.sync_wait_count;
-  overlap_.add_copy(times);
-  return times.end_ns - times.start_ns;
+  meter_.add_wait(now_ns() - start);
+  meter_.add_copy(direction, std::min(dst.bytes, src.bytes), commands->timestamps());
 }
 
 BlitId DirectBlit::upload(const BufferView& dst, const void* src, uint64_t bytes,
-                          const TimelinePoint& after) {
+                          const TimelinePoint& after, BlitPriority) {
   if (bytes == 0) return 0;
   check_size(dst, bytes);
   const std::lock_guard turn(turn_mutex_);
   auto host = device_->new_host_view(const_cast<void*>(src), bytes);
-  const uint64_t took = copy_and_wait(*up_, dst.sub(0, bytes), whole(*host), after);
-  const std::lock_guard lock(mutex_);
-  upload_ns_ += took;
-  ++counts_.total_uploads;
-  counts_.upload_bytes += bytes;
+  copy_and_wait(BlitDirection::kUp, dst.sub(0, bytes), whole(*host), after);
+  meter_.add_transfer(BlitDirection::kUp, bytes);
+  return 0;
+}
+
+BlitId DirectBlit::upload_from(const BufferView& dst, uint64_t bytes, const BlitFill& fill,
+                               const TimelinePoint& after, BlitPriority) {
+  if (bytes == 0) return 0;
+  check_size(dst, bytes);
+  std::vector<std::byte> pageable(std::min(bytes, kPieceBytes));
+  for (uint64_t at = 0; at < bytes; at += kPieceBytes) {
+    const uint64_t size = std::min(kPieceBytes, bytes - at);
+    fill(pageable.data(), at, size);
+    const std::lock_guard turn(turn_mutex_);
+    auto host = device_->new_host_view(pageable.data(), size);
+    copy_and_wait(BlitDirection::kUp, dst.sub(at, size), whole(*host), after);
+  }
+  meter_.add_transfer(BlitDirection::kUp, bytes);
   return 0;
 }
 
 BlitId DirectBlit::download(void* dst, const BufferView& src, uint64_t bytes,
-                            const TimelinePoint& after) {
+                            const TimelinePoint& after, BlitPriority) {
   if (bytes == 0) return 0;
   check_size(src, bytes);
   const std::lock_guard turn(turn_mutex_);
   auto host = device_->new_host_view(dst, bytes);
-  const uint64_t took = copy_and_wait(*down_, whole(*host), src.sub(0, bytes), after);
-  const std::lock_guard lock(mutex_);
-  download_ns_ += took;
-  ++counts_.total_downloads;
-  counts_.download_bytes += bytes;
+  copy_and_wait(BlitDirection::kDown, whole(*host), src.sub(0, bytes), after);
+  meter_.add_transfer(BlitDirection::kDown, bytes);
   return 0;
-}
-
-void DirectBlit::add_compute(Timestamps compute) {
-  const std::lock_guard lock(mutex_);
-  overlap_.add_compute(compute);
-}
-
-BlitStatistics DirectBlit::statistics() const {
-  const std::lock_guard lock(mutex_);
-  BlitStatistics out = counts_;
-  const auto average_ms = [](uint64_t ns, uint64_t count) {
-    return count ? static_cast<double>(ns) / 1e6 / static_cast<double>(count) : 0;
-  };
-  out.avg_upload_ms = average_ms(upload_ns_, out.total_uploads);
-  out.avg_download_ms = average_ms(download_ns_, out.total_downloads);
-  out.avg_sync_wait_ms = average_ms(wait_ns_, out.sync_wait_count);
-  out.overlap_ratio = overlap_.ratio();
-  return out;
-}
-
-void DirectBlit::reset_statistics() {
-  const std::lock_guard lock(mutex_);
-  counts_ = {};
-  upload_ns_ = download_ns_ = wait_ns_ = 0;
-  overlap_.reset();
 }
 
 }  // namespace krserve::runtime

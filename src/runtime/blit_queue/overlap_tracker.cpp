@@ -16,7 +16,12 @@ uint64_t common_ns(const Timestamps& a, const Timestamps& b) {
 void OverlapTracker::add_copy(Timestamps copy) {
   if (copy.end_ns <= copy.start_ns) return;
   copy_ns_ += copy.end_ns - copy.start_ns;
-  for (const Timestamps& compute : compute_) overlapped_ns_ += common_ns(copy, compute);
+  auto met = std::partition_point(compute_.begin(), compute_.end(), [&](const Timestamps& compute) {
+    return compute.end_ns <= copy.start_ns;
+  });
+  for (; met != compute_.end() && met->start_ns < copy.end_ns; ++met) {
+    overlapped_ns_ += common_ns(copy, *met);
+  }
   if (compute_.empty() || compute_.back().end_ns < copy.end_ns) open_copies_.push_back(copy);
   if (open_copies_.size() > kKeptCopies) open_copies_.pop_front();
 }

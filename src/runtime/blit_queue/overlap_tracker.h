@@ -8,8 +8,9 @@
 
 namespace krserve::runtime {
 
-// Intervals of compute come in order; copies in any order, before or after the compute they meet. A
-// copy much older than the newest compute intervals kept (kKeptCompute) counts as not overlapped.
+// Intervals of compute come in order and do not overlap; copies in any order, before or after the
+// compute they meet. A copy much older than the newest compute intervals kept (kKeptCompute) counts
+// as not overlapped.
 class OverlapTracker {
  public:
   void add_copy(Timestamps copy);
@@ -22,7 +23,7 @@ class OverlapTracker {
   double ratio() const;
 
  private:
-  static constexpr size_t kKeptCompute = 64;
+  static constexpr size_t kKeptCompute = 1024;
   static constexpr size_t kKeptCopies = 256;
 
   std::deque<Timestamps> compute_;

@@ -1,6 +1,7 @@
 #include "runtime/blit_queue/staging_ring.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "base/units.h"
 
@@ -25,16 +26,19 @@ std::optional<uint64_t> StagingRing::take(uint64_t bytes) {
       return std::nullopt;
     }
   }
-  regions_.push_back({begin, begin + size});
+  regions_.push_back({begin, begin + size, false});
   return begin;
 }
 
-void StagingRing::give_back() {
-  regions_.pop_front();
-}
-
-void StagingRing::take_back() {
-  regions_.pop_back();
+void StagingRing::give_back(uint64_t begin) {
+  const auto it = std::find_if(regions_.begin(), regions_.end(), [&](const Region& region) {
+    return region.begin == begin && !region.returned;
+  });
+  assert(it != regions_.end());
+  it->returned = true;
+  // The newest too: what was taken for a refused transfer leaves no hole.
+  while (!regions_.empty() && regions_.back().returned) regions_.pop_back();
+  while (!regions_.empty() && regions_.front().returned) regions_.pop_front();
 }
 
 }  // namespace krserve::runtime

@@ -1,4 +1,5 @@
-// The staging buffer as a ring: regions are taken in order and given back in order.
+// The staging buffer as a ring: regions are taken in order; a region is free again when it and all
+// older ones were given back.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +15,8 @@ class StagingRing {
 
   // Offset of a contiguous region, or none while too much is in use. bytes <= capacity.
   std::optional<uint64_t> take(uint64_t bytes);
-  // Gives back the oldest region still taken.
-  void give_back();
-  // Gives back the newest region: it was taken for a transfer that was then refused.
-  void take_back();
+  // Gives back the region that begins there.
+  void give_back(uint64_t begin);
 
   uint64_t capacity_bytes() const { return capacity_; }
   bool empty() const { return regions_.empty(); }
@@ -26,6 +25,7 @@ class StagingRing {
   struct Region {
     uint64_t begin;
     uint64_t end;
+    bool returned;
   };
   uint64_t capacity_;
   uint64_t alignment_;

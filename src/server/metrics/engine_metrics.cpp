@@ -90,12 +90,28 @@ void write_blit(PrometheusWriter& w, const runtime::BlitStatistics& b) {
   w.counter("krserve:blit_sync_waits_total", "Waits that had to block.",
             as_double(b.sync_wait_count));
   w.gauge("krserve:blit_avg_sync_wait_ms", "Mean time of a wait.", b.avg_sync_wait_ms);
-  w.counter("krserve:blit_no_copy_total", "Transfers that were stores into shared memory.",
+  w.gauge("krserve:blit_upload_gb_per_s", "Bytes uploaded by the time copies ran.",
+          b.upload_gb_per_s);
+  w.gauge("krserve:blit_download_gb_per_s", "Bytes downloaded by the time copies ran.",
+          b.download_gb_per_s);
+  w.counter("krserve:blit_no_copy_total", "Transfers and tensors in memory that both sides share.",
             as_double(b.no_copy_count));
-  w.counter("krserve:blit_stalls_total", "Submissions that waited for room.",
-            as_double(b.stall_count));
-  w.gauge("krserve:blit_queue_depth", "Transfers pending.", b.queue_depth);
-  w.gauge("krserve:blit_peak_queue_depth", "Most transfers ever pending.", b.peak_queue_depth);
+  w.counter("krserve:blit_mapped_bytes_total",
+            "Bytes that the device reads where the host has them.", as_double(b.mapped_bytes));
+  w.counter("krserve:blit_coalesced_total", "Uploads that joined the copy of another.",
+            as_double(b.coalesced_count));
+  w.counter("krserve:blit_failed_total", "Pieces lost to a device error.",
+            as_double(b.failed_count));
+  w.counter("krserve:blit_cancelled_total", "Downloads cancelled.", as_double(b.cancelled_count));
+  w.family("krserve:blit_stalls_total", "Pieces that waited before they were queued, by cause.",
+           "counter");
+  for (uint32_t i = 0; i < runtime::kBlitStalls; ++i) {
+    const char* cause = runtime::to_string(static_cast<runtime::BlitStall>(i));
+    w.sample("krserve:blit_stalls_total", {{"cause", cause}}, as_double(b.stalls[i]));
+  }
+  w.gauge("krserve:blit_staging_bytes", "Staging memory held.", as_double(b.staging_bytes));
+  w.gauge("krserve:blit_queue_depth", "Pieces pending.", b.queue_depth);
+  w.gauge("krserve:blit_peak_queue_depth", "Most pieces ever pending.", b.peak_queue_depth);
 }
 
 void write_ring(PrometheusWriter& w, const runtime::RingStatistics& r) {

@@ -7,9 +7,16 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class BlitFaults : public FakeBlit {
+BlitQueueConfig config_with(bool shared_events) {
+  BlitQueueConfig config = blit_config();
+  config.use_shared_events = shared_events;
+  return config;
+}
+
+// With and without shared events.
+class BlitFaults : public FakeBlit, public ::testing::WithParamInterface<bool> {
  protected:
-  void SetUp() override { open(false); }
+  void SetUp() override { open(false, false, config_with(GetParam())); }
 
   void expect_works(uint32_t seed) {
     // Three times what the staging memory holds, both ways.
@@ -24,7 +31,7 @@ class BlitFaults : public FakeBlit {
   }
 };
 
-TEST_F(BlitFaults, AFailedTransferThrowsAtItsWaitAndTheNextWorks) {
+TEST_P(BlitFaults, AFailedTransferThrowsAtItsWaitAndTheNextWorks) {
   for (const QueueKind kind : {QueueKind::kCopyToDevice, QueueKind::kCopyToHost}) {
     Bytes host(100);
     device_->inject(FakeFault::kExecution, 1, kind);
@@ -43,7 +50,7 @@ TEST_F(BlitFaults, AFailedTransferThrowsAtItsWaitAndTheNextWorks) {
   }
 }
 
-TEST_F(BlitFaults, AFailureStaysAFailureThroughLaterOnes) {
+TEST_P(BlitFaults, AFailureStaysAFailureThroughLaterOnes) {
   const Bytes host = pattern(100);
   std::vector<BlitId> good;
   std::vector<BlitId> bad;
@@ -57,7 +64,7 @@ TEST_F(BlitFaults, AFailureStaysAFailureThroughLaterOnes) {
   for (const BlitId id : bad) EXPECT_THROW(blit_->wait(id, kLong), DeviceError);
 }
 
-TEST_F(BlitFaults, ARefusedCommitThrowsAndLeavesNoHole) {
+TEST_P(BlitFaults, ARefusedCommitThrowsAndLeavesNoHole) {
   const Bytes host = pattern(100);
   for (uint64_t i = 0; i < 20; ++i) {
     device_->inject(FakeFault::kCommit, 1, QueueKind::kCopyToDevice);
@@ -69,7 +76,7 @@ TEST_F(BlitFaults, ARefusedCommitThrowsAndLeavesNoHole) {
   expect_works(2);
 }
 
-TEST_F(BlitFaults, EveryCommitOfALongTransferMayBeRefused) {
+TEST_P(BlitFaults, EveryCommitOfALongTransferMayBeRefused) {
   const size_t bytes = 900 << 10;  // eight pieces
   for (uint64_t nth = 1; nth <= 8; ++nth) {
     Bytes host(bytes);
@@ -81,7 +88,7 @@ TEST_F(BlitFaults, EveryCommitOfALongTransferMayBeRefused) {
   }
 }
 
-TEST_F(BlitFaults, EveryPieceOfALongTransferMayFail) {
+TEST_P(BlitFaults, EveryPieceOfALongTransferMayFail) {
   const size_t bytes = 900 << 10;
   for (uint64_t nth = 1; nth <= 8; ++nth) {
     Bytes host(bytes);
@@ -94,8 +101,8 @@ TEST_F(BlitFaults, EveryPieceOfALongTransferMayFail) {
 }
 
 // The caller's memory may be gone when download() has thrown.
-TEST_F(BlitFaults, ARefusedDownloadIsNotWrittenLater) {
-  open(false, true);
+TEST_P(BlitFaults, ARefusedDownloadIsNotWrittenLater) {
+  open(false, true, config_with(GetParam()));
   set_contents(pattern(300 << 10));
   Bytes host(300 << 10, 0);
   device_->inject(FakeFault::kCommit, 3, QueueKind::kCopyToHost);
@@ -106,7 +113,8 @@ TEST_F(BlitFaults, ARefusedDownloadIsNotWrittenLater) {
 }
 
 // Staging memory is used again after an error: what is left in the queue must not read it then.
-TEST_F(BlitFaults, WhatAFailureLeftBehindDoesNotRunLate) {
+TEST_P(BlitFaults, WhatAFailureLeftBehindDoesNotRunLate) {
+  if (!GetParam()) GTEST_SKIP() << "the host waits for the gate: nothing is left behind it";
   open(false, true);
   auto gate = device_->new_timeline();
   const Bytes a = pattern(100, 1);
@@ -127,8 +135,8 @@ TEST_F(BlitFaults, WhatAFailureLeftBehindDoesNotRunLate) {
   EXPECT_EQ(contents(100, 2000), c);
 }
 
-TEST_F(BlitFaults, AFailureUnderBackPressureReachesTheTransferThatWaits) {
-  BlitQueueConfig config = blit_config();
+TEST_P(BlitFaults, AFailureUnderBackPressureReachesTheTransferThatWaits) {
+  BlitQueueConfig config = config_with(GetParam());
   config.max_pending_ops = 1;
   open(false, true, config);
   device_->inject(FakeFault::kExecution, 1, QueueKind::kCopyToDevice);
@@ -141,37 +149,33 @@ TEST_F(BlitFaults, AFailureUnderBackPressureReachesTheTransferThatWaits) {
   expect_works(4);
 }
 
-TEST_F(BlitFaults, APoisonedPointFailsTheTransferWithItsError) {
+TEST_P(BlitFaults, APoisonedPointFailsTheTransferWithItsError) {
   for (const bool unified : {false, true}) {
-    for (const bool shared_events : {true, false}) {
-      BlitQueueConfig config = blit_config();
-      config.use_shared_events = shared_events;
-      open(unified, false, config);
-      auto broken = device_->new_timeline();
-      broken->poison("step 12 failed");
-      Bytes host(100);
-      const auto message_of = [](const auto& transfer) -> std::string {
-        try {
-          transfer();
-        } catch (const DeviceError& error) {
-          return error.what();
-        }
-        return "no error";
-      };
-      EXPECT_THAT(message_of([&] {
-                    blit_->wait(blit_->download(host.data(), view(100), 100, {broken, 1}), kLong);
-                  }),
-                  HasSubstr("step 12 failed"));
-      EXPECT_THAT(message_of([&] {
-                    blit_->wait(blit_->upload(view(100), host.data(), 100, {broken, 1}), kLong);
-                  }),
-                  HasSubstr("step 12 failed"));
-      expect_works(5);
-    }
+    open(unified, false, config_with(GetParam()));
+    auto broken = device_->new_timeline();
+    broken->poison("step 12 failed");
+    Bytes host(100);
+    const auto message_of = [](const auto& transfer) -> std::string {
+      try {
+        transfer();
+      } catch (const DeviceError& error) {
+        return error.what();
+      }
+      return "no error";
+    };
+    EXPECT_THAT(message_of([&] {
+                  blit_->wait(blit_->download(host.data(), view(100), 100, {broken, 1}), kLong);
+                }),
+                HasSubstr("step 12 failed"));
+    EXPECT_THAT(message_of([&] {
+                  blit_->wait(blit_->upload(view(100), host.data(), 100, {broken, 1}), kLong);
+                }),
+                HasSubstr("step 12 failed"));
+    expect_works(5);
   }
 }
 
-TEST_F(BlitFaults, AHungTransferTimesOutAndGoesOnWhenItIsReleased) {
+TEST_P(BlitFaults, AHungTransferTimesOutAndGoesOnWhenItIsReleased) {
   device_->inject(FakeFault::kHang, 1, QueueKind::kCopyToHost);
   set_contents(pattern(100));
   Bytes out(100, 0);
@@ -182,7 +186,7 @@ TEST_F(BlitFaults, AHungTransferTimesOutAndGoesOnWhenItIsReleased) {
   EXPECT_EQ(out, pattern(100));
 }
 
-TEST_F(BlitFaults, ALostCompletionIsMadeGoodByTheNextTransfer) {
+TEST_P(BlitFaults, ALostCompletionIsMadeGoodByTheNextTransfer) {
   device_->inject(FakeFault::kLostCompletion, 1, QueueKind::kCopyToDevice);
   const Bytes in = pattern(100);
   const BlitId lost = blit_->upload(view(100), in.data(), 100);
@@ -192,13 +196,48 @@ TEST_F(BlitFaults, ALostCompletionIsMadeGoodByTheNextTransfer) {
   EXPECT_EQ(contents(100), in);
 }
 
-TEST_F(BlitFaults, StagingMemoryThatCannotBeHadIsAskedForAgain) {
-  const Bytes in = pattern(100);
-  device_->inject(FakeFault::kAllocation, 1);
-  EXPECT_THROW(blit_->upload(view(100), in.data(), 100), OutOfMemoryError);
-  EXPECT_EQ(blit_->wait_all(kLong), WaitResult::kReached);
+TEST_P(BlitFaults, WithoutStagingMemoryItIsNotMade) {
+  for (uint64_t nth = 1; nth <= 2; ++nth) {
+    device_->inject(FakeFault::kAllocation, nth);
+    EXPECT_THROW(BlitQueue(device_, blit_config()), OutOfMemoryError) << nth;
+  }
+  const uint64_t held = device_->memory().live_bytes;
+  {
+    const BlitQueue blit(device_, blit_config());
+  }
+  EXPECT_EQ(device_->memory().live_bytes, held);
+  device_->clear_faults();
   expect_works(6);
 }
+
+// With unified memory staging is taken when it is first needed.
+TEST_P(BlitFaults, StagingMemoryThatCannotBeHadIsAskedForAgain) {
+  if (!GetParam()) GTEST_SKIP() << "the host waits for the gate: then it is a store";
+  open(true);
+  auto gate = device_->new_timeline();
+  const Bytes in = pattern(100);
+  EXPECT_EQ(blit_->statistics().staging_bytes, 0U);
+  device_->inject(FakeFault::kAllocation, 1);
+  EXPECT_THROW(blit_->upload(view(100), in.data(), 100, {gate, 1}), OutOfMemoryError);
+  EXPECT_EQ(blit_->wait_all(kLong), WaitResult::kReached);
+  const BlitId id = blit_->upload(view(100), in.data(), 100, {gate, 1});
+  EXPECT_EQ(blit_->statistics().staging_bytes, 512U << 10) << "one direction";
+  gate->signal(1);
+  EXPECT_EQ(blit_->wait(id, kLong), WaitResult::kReached);
+  EXPECT_EQ(contents(100), in);
+}
+
+TEST_P(BlitFaults, StagingMemoryIsAskedOfTheBudgetFirst) {
+  std::vector<uint64_t> asked;
+  const BlitQueue blit(device_, blit_config(), [&](uint64_t bytes) { asked.push_back(bytes); });
+  EXPECT_EQ(asked, (std::vector<uint64_t>{512 << 10, 512 << 10}));
+  const auto refuse = [](uint64_t) { throw OutOfMemoryError("budget", "over the limit"); };
+  EXPECT_THROW(BlitQueue(device_, blit_config(), refuse), OutOfMemoryError);
+}
+
+INSTANTIATE_TEST_SUITE_P(Events, BlitFaults, ::testing::Bool(), [](const auto& tested) {
+  return std::string(tested.param ? "Shared" : "Polling");
+});
 
 }  // namespace
 }  // namespace krserve::runtime

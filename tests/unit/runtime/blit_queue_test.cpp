@@ -195,21 +195,22 @@ TEST_F(BlitQueueTest, NoMoreThanMaxPendingOpsAreQueued) {
   open(false, true, config);
   const Bytes in = pattern(100);
   blit_->upload(view(100), in.data(), 100);
-  blit_->upload(view(100, 100), in.data(), 100);
-  std::thread third([&] { blit_->upload(view(100, 200), in.data(), 100); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  blit_->upload(view(100, 1000), in.data(), 100);
+  std::thread third([&] { blit_->upload(view(100, 2000), in.data(), 100); });
+  while (blit_->statistics().stall_count == 0) std::this_thread::yield();
   EXPECT_EQ(device_->count_calls("commit"), 2U) << "the third waits for room";
   EXPECT_TRUE(device_->step());
   third.join();
   EXPECT_EQ(device_->count_calls("commit"), 3U);
   BlitStatistics s = blit_->statistics();
   EXPECT_EQ(s.stall_count, 1U);
+  EXPECT_EQ(s.stalls[static_cast<size_t>(BlitStall::kPendingLimit)], 1U);
   EXPECT_EQ(s.peak_queue_depth, 2U);
   EXPECT_EQ(s.sync_wait_count, 1U);
   run_all();
   EXPECT_EQ(blit_->wait_all(kLong), WaitResult::kReached);
   EXPECT_EQ(blit_->statistics().queue_depth, 0U);
-  EXPECT_EQ(contents(100, 200), in);
+  EXPECT_EQ(contents(100, 2000), in);
 }
 
 TEST_F(BlitQueueTest, ATransferLargerThanTheStagingRingGoesThroughItInPieces) {

@@ -1,3 +1,5 @@
+#include "runtime/blit_queue/direct_blit.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,7 +9,6 @@
 #include "base/error.h"
 #include "device/cpu/cpu_device.h"
 #include "device/fake/fake_device.h"
-#include "runtime/blit_queue/blit_queue.h"
 
 namespace krserve::runtime {
 namespace {

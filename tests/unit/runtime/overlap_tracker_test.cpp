@@ -100,13 +100,17 @@ TEST(OverlapTracker, AgreesWithACountOfEveryMomentInAnyOrderOfReports) {
       tracker.add_copy(copy);
     }
     while (reported < steps.size()) tracker.add_compute(steps[reported++]);
-    // At most 64 steps are kept for copies that come later.
-    if (steps.size() <= 64) {
-      EXPECT_EQ(tracker.overlapped_ns(), expected) << "round " << round;
-    } else {
-      EXPECT_LE(tracker.overlapped_ns(), expected);
-    }
+    EXPECT_EQ(tracker.overlapped_ns(), expected) << "round " << round;
   }
+}
+
+TEST(OverlapTracker, ACopyOlderThanTheStepsKeptCountsAsNotOverlapped) {
+  OverlapTracker tracker;
+  for (uint64_t i = 0; i < 1100; ++i) tracker.add_compute({i * 10, i * 10 + 10});
+  tracker.add_copy({0, 10});
+  EXPECT_EQ(tracker.ratio(), 0.0);
+  tracker.add_copy({1000, 1010});
+  EXPECT_EQ(tracker.ratio(), 0.5);
 }
 
 }  // namespace

@@ -42,10 +42,10 @@ TEST(StagingRing, RegionsInUseNeverOverlapHoweverItWraps) {
         wraps += !taken.empty() && region.begin < taken.back().begin ? 1 : 0;
         taken.push_back(region);
       } else if (action < 12 && !taken.empty()) {
-        ring.take_back();
+        ring.give_back(taken.back().begin);
         taken.pop_back();
       } else if (!taken.empty()) {
-        ring.give_back();
+        ring.give_back(taken.front().begin);
         taken.pop_front();
       }
       ASSERT_EQ(ring.empty(), taken.empty());
@@ -61,10 +61,10 @@ TEST(StagingRing, FillsToTheLastByteAndStartsAnew) {
   StagingRing ring(256, 64);
   for (uint64_t i = 0; i < 4; ++i) EXPECT_EQ(ring.take(64), i * 64);
   EXPECT_EQ(ring.take(1), std::nullopt);
-  ring.give_back();
+  ring.give_back(0);
   EXPECT_EQ(ring.take(64), 0U);
   EXPECT_EQ(ring.take(1), std::nullopt);
-  for (int i = 0; i < 4; ++i) ring.give_back();
+  for (const uint64_t begin : {64, 128, 192, 0}) ring.give_back(begin);
   EXPECT_TRUE(ring.empty());
   EXPECT_EQ(ring.take(256), 0U);
 }
@@ -73,7 +73,7 @@ TEST(StagingRing, ARegionIsNeverSplitAtTheEnd) {
   StagingRing ring(256, 64);
   ring.take(128);
   ring.take(64);
-  ring.give_back();
+  ring.give_back(0);
   EXPECT_EQ(ring.take(128), 0U) << "64 at the end are not enough";
 }
 
@@ -87,8 +87,19 @@ TEST(StagingRing, ARefusedTransferTakesItsRegionBack) {
   StagingRing ring(256, 64);
   EXPECT_EQ(ring.take(64), 0U);
   EXPECT_EQ(ring.take(64), 64U);
-  ring.take_back();
+  ring.give_back(64);
   EXPECT_EQ(ring.take(192), 64U);
+}
+
+// Threads fill their regions at their own speed.
+TEST(StagingRing, ARegionGivenBackEarlyIsFreeWhenTheOlderOnesAre) {
+  StagingRing ring(256, 64);
+  for (uint64_t i = 0; i < 4; ++i) EXPECT_EQ(ring.take(64), i * 64);
+  ring.give_back(64);
+  ring.give_back(128);
+  EXPECT_EQ(ring.take(64), std::nullopt) << "the oldest is still in use";
+  ring.give_back(0);
+  EXPECT_EQ(ring.take(192), 0U);
 }
 
 }  // namespace

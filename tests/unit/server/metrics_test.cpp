@@ -111,6 +111,7 @@ EngineStatistics filled() {
   s.pool.total_allocations = 11;
   s.pool.tags[1].bytes = 4096;
   s.blit.total_uploads = 12;
+  s.blit.stalls[3] = 15;
   s.ring.timeouts = 13;
   s.ring.occupancy[2] = 14;
   return s;
@@ -142,6 +143,7 @@ TEST(EngineMetrics, TextIsValidAndHasTheValues) {
   EXPECT_EQ(metrics.value("krserve:pool_allocations_total", m), 11);
   EXPECT_EQ(metrics.value("krserve:pool_tag_bytes", m + ",tag=\"kv\""), 4096);
   EXPECT_EQ(metrics.value("krserve:blit_uploads_total", m), 12);
+  EXPECT_EQ(metrics.value("krserve:blit_stalls_total", m + ",cause=\"paced\""), 15);
   EXPECT_EQ(metrics.value("krserve:ring_timeouts_total", m), 13);
   EXPECT_EQ(metrics.value("krserve:ring_occupancy_total", m + ",in_flight=\"2\""), 14);
   EXPECT_EQ(metrics.types.at("krserve:pool_live_bytes"), "gauge");

@@ -1,0 +1,54 @@
+// Counts what the transfers do, from device timestamps; thread-safe, and free when switched off.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <mutex>
+
+#include "runtime/blit_queue/overlap_tracker.h"
+#include "runtime/statistics.h"
+
+namespace krserve::runtime {
+
+enum class BlitDirection : uint8_t { kUp, kDown };
+
+class BlitMeter {
+ public:
+  // With `track` false nothing is counted: snapshot() is all zeros.
+  explicit BlitMeter(bool track) : track_(track) {}
+
+  bool tracks() const { return track_; }
+  // A transfer was accepted (a no-copy one: has been made).
+  void add_transfer(BlitDirection direction, uint64_t bytes, bool no_copy = false);
+  // A piece was copied.
+  void add_copy(BlitDirection direction, uint64_t bytes, Timestamps times);
+  void add_compute(Timestamps compute);
+  void add_mapped(uint64_t bytes);
+  void add_wait(uint64_t ns);
+  void add_stall(BlitStall cause);
+  void add_coalesced();
+  void add_failed();
+  void add_cancelled();
+  // A piece was taken into a queue, or left it.
+  void enter_queue();
+  void leave_queue();
+
+  BlitStatistics snapshot() const;
+  void reset();
+
+ private:
+  struct Copied {
+    uint64_t bytes = 0;
+    uint64_t ns = 0;
+  };
+
+  const bool track_;
+  mutable std::mutex mutex_;
+  OverlapTracker overlap_;
+  BlitStatistics counts_;
+  std::array<Copied, 2> copied_{};
+  uint64_t wait_ns_ = 0;
+  uint32_t depth_ = 0;
+};
+
+}  // namespace krserve::runtime

@@ -1,0 +1,80 @@
+// Transfers: the only way bytes move between host and device memory; BlitQueue, or DirectBlit when
+// the queue is off.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "device/buffer.h"
+#include "device/queue.h"
+#include "runtime/statistics.h"
+
+namespace krserve::runtime {
+
+// 0 is "nothing to wait for".
+using BlitId = uint64_t;
+
+// Most urgent first. All but kStep are background: they leave room in queue and staging memory for
+// kStep, let it pass between two pieces, and are paced while steps run.
+enum class BlitPriority : uint8_t { kStep, kKv, kWeights };
+inline constexpr size_t kBlitPriorities = 3;
+const char* to_string(BlitPriority priority);
+
+// Writes bytes [at, at + bytes) of an upload to `out`, which the device copies from. May throw.
+using BlitFill = std::function<void(std::byte* out, uint64_t at, uint64_t bytes)>;
+// Gets the error of a transfer that failed or was cancelled.
+using BlitCallback = std::function<void(const std::optional<std::string>& error)>;
+
+class Transfers {
+ public:
+  Transfers() = default;
+  Transfers(const Transfers&) = delete;
+  Transfers& operator=(const Transfers&) = delete;
+  virtual ~Transfers() = default;
+
+  // Copies `bytes` from src to dst, not before `after`. `src` may be reused on return. Uploads to
+  // the same place happen in the order of the calls. An upload has started at the latest when
+  // somebody asks for its completion. Throws DeviceError when refused or `bytes` is more than the
+  // view has.
+  virtual BlitId upload(const BufferView& dst, const void* src, uint64_t bytes,
+                        const TimelinePoint& after = {},
+                        BlitPriority priority = BlitPriority::kStep) = 0;
+  // An upload whose bytes `fill` writes where the device reads them: without a copy on the host.
+  // `fill` is called on this thread, once a piece, in order, with no lock held; several threads may
+  // be in it at once. What it throws is thrown here, and the rest of the upload does not happen.
+  virtual BlitId upload_from(const BufferView& dst, uint64_t bytes, const BlitFill& fill,
+                             const TimelinePoint& after = {},
+                             BlitPriority priority = BlitPriority::kWeights) = 0;
+  // Copies src to dst, not before `after`; dst is valid and may be read once wait() returned.
+  virtual BlitId download(void* dst, const BufferView& src, uint64_t bytes,
+                          const TimelinePoint& after = {},
+                          BlitPriority priority = BlitPriority::kStep) = 0;
+  // What a command buffer waits for to see the upload.
+  virtual TimelinePoint completion(BlitId id) = 0;
+  // Calls back once, when the transfer has ended and a download's dst is valid. On a thread of the
+  // queue's own (one for each direction, in order of the calls), never under a lock; without the
+  // queue at once, on this thread.
+  virtual void on_complete(BlitId id, BlitCallback callback) = 0;
+  // kTimeout leaves the transfer pending. Throws DeviceError if it failed.
+  virtual WaitResult wait(BlitId id, std::chrono::nanoseconds timeout = kNoTimeout) = 0;
+  // One time-out for all that is pending in both directions. A transfer that has failed before is
+  // not pending: its own wait() tells.
+  virtual WaitResult wait_all(std::chrono::nanoseconds timeout = kNoTimeout) = 0;
+  // For a download nobody waits for any more: once this returns, its dst is not written.
+  virtual void cancel(BlitId id) = 0;
+  // A step's time on the compute queue, for the overlap ratio and the pacing.
+  virtual void add_compute(Timestamps compute) = 0;
+  // Bytes that the device reads where the host has them: an upload that was not needed.
+  virtual void add_mapped(uint64_t bytes) = 0;
+
+  virtual BlitStatistics statistics() const = 0;
+  virtual void reset_statistics() = 0;
+
+ protected:
+  static void check_size(const BufferView& view, uint64_t bytes);
+};
+
+}  // namespace krserve::runtime
