@@ -254,6 +254,8 @@ void BlitQueue::retire(Lane& lane) {
 void BlitQueue::note_copy(Timestamps times, uint64_t& total_ns) {
   total_ns += times.end_ns - times.start_ns;
   overlap_.add_copy(times);
+  const bool up = &total_ns == &upload_ns_;
+  if (trace_) trace_->add(up ? TraceTrack::kUpload : TraceTrack::kDownload, "copy", times);
 }
 
 TimelinePoint BlitQueue::point(const Lane& lane, uint64_t value) const {

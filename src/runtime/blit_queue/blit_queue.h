@@ -14,6 +14,7 @@
 #include "runtime/blit_queue/overlap_tracker.h"
 #include "runtime/blit_queue/staging_ring.h"
 #include "runtime/statistics.h"
+#include "runtime/trace/trace.h"
 
 namespace krserve::runtime {
 
@@ -45,12 +46,16 @@ class Transfers {
   virtual void cancel(BlitId id) = 0;
   // A step's time on the compute queue, for the overlap ratio.
   virtual void add_compute(Timestamps compute) = 0;
+  // Copies are recorded from now on. Before the first one.
+  void set_trace(std::shared_ptr<TraceRecorder> trace) { trace_ = std::move(trace); }
 
   virtual BlitStatistics statistics() const = 0;
   virtual void reset_statistics() = 0;
 
  protected:
   static void check_size(const BufferView& view, uint64_t bytes);
+
+  std::shared_ptr<TraceRecorder> trace_;
 };
 
 class BlitQueue final : public Transfers {

@@ -23,6 +23,8 @@ uint64_t DirectBlit::copy_and_wait(Queue& queue, const BufferView& dst, const Bu
   wait_ns_ += now_ns() - start;
   ++counts_.sync_wait_count;
   overlap_.add_copy(times);
+  const bool up = &queue == up_.get();
+  if (trace_) trace_->add(up ? TraceTrack::kUpload : TraceTrack::kDownload, "copy", times);
   return times.end_ns - times.start_ns;
 }
 
