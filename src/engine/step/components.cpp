@@ -26,8 +26,10 @@ bool try_start(const MetalOptimizationsConfig& config, bool enabled, const char*
 }  // namespace
 
 Components make_components(std::shared_ptr<Device> device, const MetalOptimizationsConfig& config,
-                           runtime::MemoryLimit limit) {
+                           runtime::MemoryLimit limit,
+                           std::shared_ptr<runtime::TraceRecorder> trace) {
   Components out;
+  out.trace = std::move(trace);
   out.device = std::move(device);
   out.compute = out.device->new_queue(QueueKind::kCompute);
   out.pool = try_start(config, config.memory_pool.enabled, "memory pool", [&] {
@@ -42,6 +44,11 @@ Components make_components(std::shared_ptr<Device> device, const MetalOptimizati
     out.ring =
         std::make_unique<runtime::CommandRing>(out.device, out.compute, config.command_buffer_ring);
   });
+  if (out.trace) {
+    out.trace->align(out.device->clock_ns());
+    out.transfers->set_trace(out.trace);
+    if (out.ring) out.ring->set_trace(out.trace);
+  }
   return out;
 }
 
