@@ -34,9 +34,9 @@ GapCause GapTracker::cause_of(uint64_t previous_end_ns, uint64_t start_ns, const
 std::optional<Gap> GapTracker::add(const Timestamps& step, const StepFacts& facts, bool count) {
   const uint64_t previous = std::exchange(previous_end_ns_, step.end_ns);
   if (previous == 0) return std::nullopt;
-  const Gap gap{step.start_ns > previous ? step.start_ns - previous : 0,
-                step.start_ns > previous ? cause_of(previous, step.start_ns, facts)
-                                         : GapCause::kLaunch};
+  const Gap gap{
+      step.start_ns > previous ? step.start_ns - previous : 0,
+      step.start_ns > previous ? cause_of(previous, step.start_ns, facts) : GapCause::kLaunch};
   if (!count) return gap;
   if (gap.cause != GapCause::kNoWork) all_.observe(gap.ns);
   if (gap.ns == 0) return gap;
@@ -60,12 +60,9 @@ void GapTracker::write(RingStatistics& out) const {
   out.gap_count = all_.count();
   for (size_t i = 0; i < causes_.size(); ++i) {
     const Counter& counter = causes_[i];
-    out.gaps[i] = {counter.ns.count(),
-                   us(counter.total_ns) / 1e3,
-                   us(counter.ns.quantile(0.5)),
-                   us(counter.ns.quantile(0.99)),
-                   us(counter.ns.max()),
-                   counter.buckets};
+    out.gaps[i] = {counter.ns.count(),           us(counter.total_ns) / 1e3,
+                   us(counter.ns.quantile(0.5)), us(counter.ns.quantile(0.99)),
+                   us(counter.ns.max()),         counter.buckets};
   }
 }
 

@@ -51,10 +51,9 @@ std::string event_record(const TraceEvent& event, uint64_t origin) {
   if (event.note) {
     args += fmt::format(R"({}"idle before":"{}")", args.empty() ? "" : ",", event.note);
   }
-  return fmt::format(
-      R"({{"ph":"X","name":"{}","pid":{},"tid":{},"ts":{},"dur":{},"args":{{{}}}}})", event.name,
-      place.process, place.thread, microseconds(event.start_ns - origin),
-      microseconds(event.end_ns - event.start_ns), args);
+  return fmt::format(R"({{"ph":"X","name":"{}","pid":{},"tid":{},"ts":{},"dur":{},"args":{{{}}}}})",
+                     event.name, place.process, place.thread, microseconds(event.start_ns - origin),
+                     microseconds(event.end_ns - event.start_ns), args);
 }
 
 }  // namespace

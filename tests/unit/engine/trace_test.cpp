@@ -89,10 +89,9 @@ void expect_agreement(const TracedRun& run, bool queued = false) {
   expect_no_overlap(up, "copies to device");
   expect_no_overlap(down, "copies to host");
   if (queued) return;
-  EXPECT_NEAR(sum_ms(up),
-              run.statistics.blit.avg_upload_ms * static_cast<double>(up.size()), 1e-9);
-  EXPECT_NEAR(sum_ms(down),
-              run.statistics.blit.avg_download_ms * static_cast<double>(down.size()), 1e-9);
+  EXPECT_NEAR(sum_ms(up), run.statistics.blit.avg_upload_ms * static_cast<double>(up.size()), 1e-9);
+  EXPECT_NEAR(sum_ms(down), run.statistics.blit.avg_download_ms * static_cast<double>(down.size()),
+              1e-9);
 }
 
 RuntimeConfig config_of(bool pool, bool blit, bool ring) {
@@ -101,7 +100,7 @@ RuntimeConfig config_of(bool pool, bool blit, bool ring) {
 
 TEST(EngineTrace, HasEveryTrackAndParses) {
   const TracedRun r = run(make_cpu_device({.threads = 1, .simd_level = {}, .spin_us = 10}),
-                    config_of(true, true, true));
+                          config_of(true, true, true));
   const Json json = Json::parse(r.trace->json());
   std::map<std::pair<int, int>, std::string> tracks;
   std::set<std::string> used;
@@ -126,7 +125,7 @@ TEST(EngineTrace, HasEveryTrackAndParses) {
 
 TEST(EngineTrace, AgreesWithTheStatisticsOnTheCpu) {
   const TracedRun r = run(make_cpu_device({.threads = 1, .simd_level = {}, .spin_us = 10}),
-                    config_of(true, true, true));
+                          config_of(true, true, true));
   expect_agreement(r);
   expect_nesting(on(*r.trace, TraceTrack::kHost));
   // Host and device on one clock: a step starts after its commit began, and ends before its slot's
@@ -168,7 +167,7 @@ TEST(EngineTrace, AgreesWithTheStatisticsWhereCopiesAreQueued) {
 
 TEST(EngineTrace, WorksWithEverythingOff) {
   const TracedRun r = run(make_cpu_device({.threads = 1, .simd_level = {}, .spin_us = 10}),
-                    config_of(false, false, false));
+                          config_of(false, false, false));
   expect_agreement(r);
   EXPECT_TRUE(on(*r.trace, TraceTrack::kSlot).empty());
 }

@@ -1,7 +1,6 @@
 // Every fault of the fake device at every slot of rings of every size, at first use and at a
 // replay.
 #include "runtime/command_ring/command_ring.h"
-
 #include "unit/runtime/command_ring_fixture.h"
 
 namespace krserve::runtime {

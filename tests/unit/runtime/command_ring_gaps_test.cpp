@@ -1,6 +1,5 @@
 // Gaps between steps and their causes, on the simulated clock.
 #include "runtime/command_ring/command_ring.h"
-
 #include "unit/runtime/command_ring_fixture.h"
 
 namespace krserve::runtime {
@@ -175,7 +174,7 @@ TEST(GapCauses, TheLargestPartDecides) {
       {facts(500, 900, true), GapCause::kLaunch},
       {facts(1500, 1700, true), GapCause::kHostLate},
       {facts(1100, 1200, true), GapCause::kLaunch},
-      {facts(500, {}, true), GapCause::kBlit},   // the back end does not say when it was over
+      {facts(500, {}, true), GapCause::kBlit},  // the back end does not say when it was over
       {facts(1900, {}, true), GapCause::kHostLate},
       {facts(500, 9000, true), GapCause::kBlit}};  // clocks that do not agree
   for (size_t i = 0; i < cases.size(); ++i) {

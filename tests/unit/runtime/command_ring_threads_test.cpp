@@ -1,10 +1,9 @@
 // Many threads on one ring: slots are held by one at a time, nothing is lost, errors stay theirs.
-#include "runtime/command_ring/command_ring.h"
-
 #include <atomic>
 #include <thread>
 
 #include "device/cpu/cpu_device.h"
+#include "runtime/command_ring/command_ring.h"
 #include "unit/runtime/command_ring_fixture.h"
 
 namespace krserve::runtime {
