@@ -227,11 +227,11 @@ struct Collected {
     return out;
   }
   void print(const char* what, uint32_t size) const {
-    std::printf("%-18s ring %u: gap p50 %7.2f us  p99 %8.2f us   wait %.4f ms of %.4f blocked   "
-                "reuse %.1f %%\n",
-                what, size, quantile(gap_p50_us, 0.5), quantile(gap_p99_us, 0.5),
-                quantile(avg_wait_ms, 0.5), quantile(avg_blocked_ms, 0.5),
-                quantile(reuse_rate, 0.5) * 100);
+    std::printf(
+        "%-18s ring %u: gap p50 %7.2f us  p99 %8.2f us   wait %.4f ms of %.4f blocked   "
+        "reuse %.1f %%\n",
+        what, size, quantile(gap_p50_us, 0.5), quantile(gap_p99_us, 0.5),
+        quantile(avg_wait_ms, 0.5), quantile(avg_blocked_ms, 0.5), quantile(reuse_rate, 0.5) * 100);
   }
 };
 
@@ -247,15 +247,15 @@ Json measure_cost(const Options& options, const std::shared_ptr<Device>& device)
     commit.push_back(quantile(cost.commit_us, 0.5));
     baseline.push_back(quantile(baseline_cost_us(device, kCostSteps), 0.5));
   }
-  std::printf("host cost of a step, p50: ring %.2f us (acquire %.2f, find %.2f, commit %.2f), "
-              "p99 %.2f us; without ring %.2f us (%u commands encoded afresh)\n",
-              quantile(together, 0.5), quantile(acquire, 0.5), quantile(recording, 0.5),
-              quantile(commit, 0.5), quantile(together_p99, 0.5), quantile(baseline, 0.5),
-              kCommands);
-  return {{"p50_us", spread(together)},         {"p99_us", spread(together_p99)},
-          {"acquire_p50_us", spread(acquire)},  {"recording_p50_us", spread(recording)},
-          {"commit_p50_us", spread(commit)},    {"without_ring_p50_us", spread(baseline)},
-          {"commands_per_step", kCommands},     {"steps", kCostSteps}};
+  std::printf(
+      "host cost of a step, p50: ring %.2f us (acquire %.2f, find %.2f, commit %.2f), "
+      "p99 %.2f us; without ring %.2f us (%u commands encoded afresh)\n",
+      quantile(together, 0.5), quantile(acquire, 0.5), quantile(recording, 0.5),
+      quantile(commit, 0.5), quantile(together_p99, 0.5), quantile(baseline, 0.5), kCommands);
+  return {{"p50_us", spread(together)},        {"p99_us", spread(together_p99)},
+          {"acquire_p50_us", spread(acquire)}, {"recording_p50_us", spread(recording)},
+          {"commit_p50_us", spread(commit)},   {"without_ring_p50_us", spread(baseline)},
+          {"commands_per_step", kCommands},    {"steps", kCostSteps}};
 }
 
 // All ring sizes take turns in every round.
@@ -287,13 +287,13 @@ int run(int argc, char** argv) {
   set_log_level(LogLevel::kError);
   const auto device = make_cpu_device({.threads = options.threads, .simd_level = {}});
   std::printf("%s\n", device->info().name.c_str());
-  Json result = {{"benchmark", "command ring"},
-                 {"machine", device->info().name},
-                 {"date", now_text()},
-                 {"repeat", options.repeat},
-                 {"bars",
-                  {{"host_cost_p50_us", 5}, {"reuse_rate", 0.9}, {"avg_wait_ms", 0.1},
-                   {"gap_p50_us", 50}}}};
+  Json result = {
+      {"benchmark", "command ring"},
+      {"machine", device->info().name},
+      {"date", now_text()},
+      {"repeat", options.repeat},
+      {"bars",
+       {{"host_cost_p50_us", 5}, {"reuse_rate", 0.9}, {"avg_wait_ms", 0.1}, {"gap_p50_us", 50}}}};
   std::string command = "ring_bench";
   for (int i = 1; i < argc; ++i) {
     if (std::string(argv[i]) == "--json") {
@@ -306,9 +306,9 @@ int run(int argc, char** argv) {
   result["host_cost"] = measure_cost(options, device);
   result["steady"] = measure_sizes("steps of 1 MiB", options.repeat,
                                    [&](uint32_t size) { return steady(device, size); });
-  result["decode_batch_1"] =
-      measure_sizes("decode, batch 1", options.repeat,
-                    [&](uint32_t size) { return decode(options, device, size); });
+  result["decode_batch_1"] = measure_sizes("decode, batch 1", options.repeat, [&](uint32_t size) {
+    return decode(options, device, size);
+  });
   if (options.json_file.empty()) return 0;
   std::ofstream file(options.json_file);
   file << result.dump(2) << '\n';

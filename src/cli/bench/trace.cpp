@@ -1,10 +1,11 @@
 // --trace of krserve bench: one more run of the workload, recorded, outside of what is measured.
+#include "runtime/trace/trace.h"
+
 #include <algorithm>
 #include <cstdio>
 
 #include "cli/bench/bench.h"
 #include "cli/bench/report.h"
-#include "runtime/trace/trace.h"
 
 namespace krserve::cli {
 

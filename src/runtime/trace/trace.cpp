@@ -93,7 +93,7 @@ std::vector<TraceEvent> TraceRecorder::events() const {
     const std::lock_guard lock(mutex_);
     sorted = events_;
   }
-  std::stable_sort(sorted.begin(), sorted.end(), [](const TraceEvent& a, const TraceEvent& b) {
+  std::sort(sorted.begin(), sorted.end(), [](const TraceEvent& a, const TraceEvent& b) {
     return a.start_ns != b.start_ns ? a.start_ns < b.start_ns : a.end_ns > b.end_ns;
   });
   return sorted;
