@@ -11,6 +11,7 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "engine/engine.h"
+#include "runtime/trace/trace.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -30,6 +31,7 @@ struct GenerateOptions {
   bool has_seed = false;
   std::vector<std::string> stop;
   bool json = false;
+  std::string trace_file;
 };
 
 // Collects chunks on the engine's thread; the main thread waits for the last one.
@@ -107,9 +109,12 @@ int run(GenerateOptions& options) {
     set_log_level(LogLevel::kWarn);
   }
   ProgressBar bar("loading");
-  const auto engine = engine::Engine::create(
+  const auto trace =
+      options.trace_file.empty() ? nullptr : std::make_shared<runtime::TraceRecorder>();
+  auto engine = engine::Engine::create(
       config.values, model_directory(config.values),
-      [&](double fraction, const std::string& what) { bar.update(fraction, what); });
+      [&](double fraction, const std::string& what) { bar.update(fraction, what); }, nullptr,
+      trace);
   bar.finish();
   engine::Request request;
   request.prompt = encode_prompt(options, *engine);
@@ -128,6 +133,8 @@ int run(GenerateOptions& options) {
   } else {
     std::printf("\n");
   }
+  engine.reset();
+  if (trace) trace->write(options.trace_file);
   return kExitOk;
 }
 
@@ -149,6 +156,8 @@ Command add_generate(CLI::App& app) {
   app.add_option("--repetition-penalty", options->sampling.repetition_penalty, "1 = off");
   auto* seed = app.add_option("--seed", options->seed, "Makes sampling repeatable");
   app.add_option("--stop", options->stop, "Stop string; may be repeated")->allow_extra_args(false);
+  app.add_option("--trace", options->trace_file,
+                 "Write a trace (Chrome, Perfetto) to this file, loading included");
   app.add_flag("--json", options->json, "Print one JSON object at the end instead of streaming");
   return [options, seed] {
     options->has_seed = seed->count() > 0;

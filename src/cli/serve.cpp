@@ -15,6 +15,7 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "engine/engine.h"
+#include "runtime/trace/trace.h"
 #include "server/http/http_server.h"
 
 namespace krserve::cli {
@@ -47,8 +48,10 @@ class StopSignals {
 // Loads on a thread of its own, so that /health answers meanwhile.
 class Loader {
  public:
-  Loader(const RuntimeConfig& config, std::filesystem::path model_dir)
-      : thread_([this, config, dir = std::move(model_dir)] { load(config, dir); }) {}
+  Loader(const RuntimeConfig& config, std::filesystem::path model_dir,
+         std::shared_ptr<runtime::TraceRecorder> trace)
+      : trace_(std::move(trace)),
+        thread_([this, config, dir = std::move(model_dir)] { load(config, dir); }) {}
   ~Loader() { join(); }
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
@@ -64,9 +67,10 @@ class Loader {
   void load(const RuntimeConfig& config, const std::filesystem::path& dir) {
     try {
       ProgressBar bar("loading");
-      engine_ = engine::Engine::create(config, dir, [&](double fraction, const std::string& what) {
-        bar.update(fraction, what);
-      });
+      engine_ = engine::Engine::create(
+          config, dir,
+          [&](double fraction, const std::string& what) { bar.update(fraction, what); }, nullptr,
+          trace_);
       ready_.store(engine_.get(), std::memory_order_release);
     } catch (...) {
       failure_ = std::current_exception();
@@ -75,6 +79,7 @@ class Loader {
     }
   }
 
+  const std::shared_ptr<runtime::TraceRecorder> trace_;
   std::unique_ptr<engine::Engine> engine_;
   std::atomic<engine::Engine*> ready_{nullptr};
   std::atomic<bool> failed_{false};
@@ -87,7 +92,7 @@ std::string url(const ServerConfig& server, uint16_t port) {
   return fmt::format("http://{}{}{}:{}", ipv6 ? "[" : "", server.host, ipv6 ? "]" : "", port);
 }
 
-int run(const CommonOptions& common) {
+int run(const CommonOptions& common, const std::string& trace_file) {
   StopSignals signals;
   const LoadedConfig config = common.load();
   const auto model_dir = model_directory(config.values);
@@ -99,7 +104,8 @@ int run(const CommonOptions& common) {
   const uint16_t port = server.start();
   std::printf("listening on %s\n", url(config.values.server, port).c_str());
   std::fflush(stdout);
-  Loader loader(config.values, model_dir);
+  const auto trace = trace_file.empty() ? nullptr : std::make_shared<runtime::TraceRecorder>();
+  Loader loader(config.values, model_dir, trace);
   loader_view.store(&loader);
 
   const int signal = signals.wait();
@@ -119,6 +125,7 @@ int run(const CommonOptions& common) {
   server.stop();
   loader.join();
   loader.destroy_engine();
+  if (trace) trace->write(trace_file);
   if (!drained) log().warn("[server.stop] some requests did not finish in time");
   return kExitOk;
 }
@@ -132,7 +139,10 @@ Command add_serve(CLI::App& app) {
   common->add_setting(app, "--port", "server.port", "Port; 0 = any free one");
   common->add_setting(app, "--api-key", "server.api_key", "Key that clients must send");
   common->add_setting(app, "--parallel", "engine.parallel", "Sequences stepped together");
-  return [common] { return run(*common); };
+  auto trace_file = std::make_shared<std::string>();
+  app.add_option("--trace", *trace_file,
+                 "Write a trace (Chrome, Perfetto) of the last events to this file when stopping");
+  return [common, trace_file] { return run(*common, *trace_file); };
 }
 
 }  // namespace krserve::cli

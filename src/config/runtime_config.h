@@ -34,6 +34,7 @@ struct CommandBufferRingConfig {
   int64_t timeout_ms = 0;
   bool log_wait_events = false;
   bool track_statistics = true;
+  int64_t max_recordings = 16;
 };
 
 struct MetalOptimizationsConfig {

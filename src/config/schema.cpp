@@ -95,6 +95,8 @@ std::vector<Field> optimization_fields() {
            "Log buffer wait events (debug)"),
       flag(KR_AT(metal_optimizations.command_buffer_ring.track_statistics),
            "Track reuse statistics"),
+      number(KR_AT(metal_optimizations.command_buffer_ring.max_recordings), 1, 1024,
+             "Recorded steps kept per slot; the least recently used goes first"),
   };
 }
 

@@ -31,6 +31,10 @@ class Timeline {
   virtual void poison(const std::string& message) = 0;
   virtual std::optional<std::string> error() const = 0;
 
+  // When the value was reached, on the device's clock; nothing where the back end does not know
+  // (any more: recent values are enough).
+  virtual std::optional<uint64_t> reached_at_ns(uint64_t) const { return std::nullopt; }
+
   bool reached(uint64_t target) const { return value() >= target; }
 };
 

@@ -101,7 +101,8 @@ ModelInfo describe(const RuntimeConfig& config, const std::filesystem::path& mod
 
 std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
                                        const std::filesystem::path& model_dir,
-                                       const Progress& progress, std::shared_ptr<Device> device) {
+                                       const Progress& progress, std::shared_ptr<Device> device,
+                                       std::shared_ptr<runtime::TraceRecorder> trace) {
   const auto report = [&](double fraction, const char* what) {
     if (progress) progress(fraction, what);
   };
@@ -122,7 +123,7 @@ std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
   const bool mapped = device->info().unified_memory && !stream;
   const runtime::MemoryLimit limit{static_cast<uint64_t>(config.memory.limit_mb) * kMiB,
                                    mapped ? checkpoint->bytes() : 0};
-  parts->components = make_components(device, config.metal_optimizations, limit);
+  parts->components = make_components(device, config.metal_optimizations, limit, std::move(trace));
   Components& c = parts->components;
 
   uint32_t context = context_length(config.engine, model);

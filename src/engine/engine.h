@@ -16,6 +16,10 @@ class ChatTemplate;
 class Device;
 }  // namespace krserve
 
+namespace krserve::runtime {
+class TraceRecorder;
+}
+
 namespace krserve::engine {
 
 struct ModelInfo {
@@ -38,11 +42,13 @@ class Engine {
   using Progress = std::function<void(double fraction, const std::string& what)>;
 
   // Loads the model and starts the engine's thread. Throws ModelError, OutOfMemoryError,
-  // DeviceError, ConfigError. `device` replaces the configured one (tests).
+  // DeviceError, ConfigError. `device` replaces the configured one (tests). `trace` records what
+  // device and engine do until the engine is gone.
   static std::unique_ptr<Engine> create(const RuntimeConfig& config,
                                         const std::filesystem::path& model_dir,
                                         const Progress& progress = {},
-                                        std::shared_ptr<Device> device = nullptr);
+                                        std::shared_ptr<Device> device = nullptr,
+                                        std::shared_ptr<runtime::TraceRecorder> trace = nullptr);
   virtual ~Engine() = default;
 
   // Queues a request. Throws RequestError (empty prompt, prompt as long as the context or longer,

@@ -11,11 +11,19 @@
 namespace krserve::engine {
 namespace {
 
+using runtime::TracePhase;
+
 // How long the engine's thread sleeps at most before it looks for new requests and cancels.
 constexpr std::chrono::milliseconds kWaitSlice{10};
 
 // A stopping engine gives up on a step that does not end.
 constexpr uint64_t kStopPatienceNs = 5'000'000'000;
+
+ErrorKind kind_of(const Error& error) {
+  if (dynamic_cast<const TimeoutError*>(&error)) return ErrorKind::kTimeout;
+  if (dynamic_cast<const OutOfMemoryError*>(&error)) return ErrorKind::kOutOfMemory;
+  return dynamic_cast<const DeviceError*>(&error) ? ErrorKind::kDevice : ErrorKind::kOther;
+}
 
 uint64_t random_seed() {
   static thread_local std::mt19937_64 generator{std::random_device{}()};
@@ -69,7 +77,7 @@ RequestId EngineImpl::submit(Request request, ChunkSink sink) {
                                unfinished_);
   }
   sequence->id = next_id_++;
-  ++unfinished_;
+  if (unfinished_++ == 0) work_since_ns_.store(now_ns());
   intake_.push_back(sequence);
   intake_changed_.notify_one();
   return sequence->id;
@@ -90,8 +98,11 @@ EngineImpl::EngineImpl(std::unique_ptr<EngineParts> parts) : p_(std::move(parts)
     } catch (const std::exception& error) {
       // A bug of ours: say so on /health instead of taking the process down.
       log().error("[engine.run] stopped: {}", error.what());
-      const std::lock_guard lock(statistics_mutex_);
-      failure_ = error.what();
+      {
+        const std::lock_guard lock(statistics_mutex_);
+        failure_ = error.what();
+      }
+      fail_all(error.what());
     }
   });
 }
@@ -103,6 +114,23 @@ EngineImpl::~EngineImpl() {
   }
   intake_changed_.notify_all();
   thread_.join();
+}
+
+// After a failure of the engine itself: nobody waits for an answer that cannot come.
+void EngineImpl::fail_all(const std::string& why) {
+  std::deque<SequencePtr> left;
+  {
+    const std::lock_guard lock(intake_mutex_);
+    draining_ = true;
+    left.swap(intake_);
+  }
+  for (const auto& [id, sequence] : sequences_) left.push_back(sequence);
+  for (const SequencePtr& sequence : left) {
+    if (sequence->state != SequenceState::kFinished) {
+      finish(sequence, FinishReason::kError, "", "[engine.run] the engine stopped: " + why,
+             ErrorKind::kOther);
+    }
+  }
 }
 
 void EngineImpl::run() {
@@ -121,7 +149,6 @@ void EngineImpl::run() {
     } else if (!steps_.empty()) {
       wait_for_front();
     } else {
-      was_idle_ = true;
       publish();
       std::unique_lock lock(intake_mutex_);
       intake_changed_.wait_for(lock, std::chrono::milliseconds(200), [this] {
@@ -157,8 +184,15 @@ void EngineImpl::take_intake() {
 
 bool EngineImpl::submit_next() {
   if (steps_.size() >= p_->runner->depth() || !p_->runner->ready()) return false;
-  StepPlan plan = p_->scheduler->plan();
-  if (plan.empty()) return false;
+  StepPlan plan;
+  {
+    const TracePhase phase(p_->components.trace, "schedule");
+    plan = p_->scheduler->plan();
+  }
+  if (plan.empty()) {
+    starved_ = true;
+    return false;
+  }
   const uint64_t now = now_ns();
   for (const PlannedRows& part : plan.parts) {
     if (part.sequence->scheduled_ns == 0) part.sequence->scheduled_ns = now;
@@ -167,15 +201,17 @@ bool EngineImpl::submit_next() {
     const std::lock_guard lock(statistics_mutex_);
     ++statistics_.steps_total;
     statistics_.iteration_tokens.observe(plan.rows);
+    statistics_.requests_running = p_->scheduler->running();
+    statistics_.requests_waiting = p_->scheduler->waiting();
   }
   if (steps_.empty()) last_progress_ns_.store(now);
   in_flight_.store(static_cast<uint32_t>(steps_.size()) + 1);
   try {
     // A copy of the plan stays here for the case that the step cannot be committed.
-    steps_.push_back(p_->runner->submit(plan, was_idle_ && steps_.empty()));
-    was_idle_ = false;
+    steps_.push_back(p_->runner->submit(plan, starved_));
+    starved_ = false;
   } catch (const Error& error) {
-    contain(plan, false, error.what());
+    contain(plan, false, error);
   }
   return true;
 }
@@ -183,7 +219,7 @@ bool EngineImpl::submit_next() {
 void EngineImpl::wait_for_front() {
   StepInFlight& front = steps_.front();
   try {
-    if (p_->runner->wait(front, kWaitSlice) == WaitResult::kReached) return;
+    if (p_->runner->wait_oldest(front, kWaitSlice) == WaitResult::kReached) return;
     const uint64_t stuck_ns = now_ns() - last_progress_ns_.load();
     const auto limit = p_->components.ring ? p_->components.ring->timeout() : kNoTimeout;
     if (limit == kNoTimeout || stuck_ns < static_cast<uint64_t>(limit.count())) return;
@@ -193,7 +229,7 @@ void EngineImpl::wait_for_front() {
                               "timeout_ms = {})",
                               stuck_ns / 1'000'000, limit.count() / 1'000'000);
   } catch (const Error& error) {
-    contain(StepPlan(front.plan), true, error.what());
+    contain(StepPlan(front.plan), true, error);
   }
 }
 
@@ -201,11 +237,13 @@ void EngineImpl::finish_front() {
   const uint64_t now = now_ns();
   last_progress_ns_.store(now);
   try {
+    const TracePhase phase(p_->components.trace, "read tokens");
     p_->runner->wait(steps_.front(), kNoTimeout);
   } catch (const Error& error) {
-    contain(StepPlan(steps_.front().plan), true, error.what());
+    contain(StepPlan(steps_.front().plan), true, error);
     return;
   }
+  const TracePhase phase(p_->components.trace, "process outputs");
   const StepInFlight step = std::move(steps_.front());
   steps_.pop_front();
   in_flight_.store(static_cast<uint32_t>(steps_.size()));
@@ -218,7 +256,9 @@ void EngineImpl::finish_front() {
   publish();
 }
 
-void EngineImpl::contain(const StepPlan& failed, bool front_failed, const std::string& why) {
+void EngineImpl::contain(const StepPlan& failed, bool front_failed, const Error& error) {
+  const std::string why = error.what();
+  const ErrorKind kind = kind_of(error);
   log().error("[engine.step] a step failed, {} requests with it: {}", failed.parts.size(), why);
   std::vector<PlannedRows> lost;
   for (size_t i = front_failed ? 1 : 0; i < steps_.size(); ++i) {
@@ -230,14 +270,14 @@ void EngineImpl::contain(const StepPlan& failed, bool front_failed, const std::s
   for (const PlannedRows& part : failed.parts) {
     p_->scheduler->step_ended(part.sequence);
     if (part.sequence->state != SequenceState::kFinished) {
-      finish(part.sequence, FinishReason::kError, "", why);
+      finish(part.sequence, FinishReason::kError, "", why, kind);
     }
   }
   // Their tokens of the lost steps are drawn again, from the same seed and counter.
   for (const PlannedRows& part : lost) p_->scheduler->preempt(part.sequence);
   for (const PlannedRows& part : lost) p_->scheduler->step_ended(part.sequence);
   last_progress_ns_.store(now_ns());
-  was_idle_ = true;
+  starved_ = true;
 }
 
 // A hung step may yet write to its pages and slots: nobody else gets those pages, and every running

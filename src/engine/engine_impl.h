@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/error.h"
 #include "engine/engine.h"
 #include "engine/kv_cache/kv_cache.h"
 #include "engine/scheduler/scheduler.h"
@@ -54,21 +55,24 @@ class EngineImpl final : public Engine {
  private:
   // Any thread.
   SequencePtr make_sequence(Request request, ChunkSink sink) const;
+  uint64_t stuck_ns() const;
 
   // The engine's thread from here on.
   void run();
+  void fail_all(const std::string& why);
   void take_intake();
   bool submit_next();
   void wait_for_front();
   void finish_front();
   void on_token(const SequencePtr& sequence, int32_t token, uint64_t now);
+  std::string detokenize(Sequence& sequence, int32_t token) const;
   void emit(Sequence& sequence, std::string text, int32_t token);
   void finish(const SequencePtr& sequence, FinishReason reason, std::string text,
-              const std::string& error = {});
+              const std::string& error = {}, ErrorKind kind = ErrorKind::kNone);
   void count_finish(const Sequence& sequence, FinishReason reason, const RequestTimes& times);
   // A step failed: its sequences fail, others in flight are computed again, the ring is rebuilt.
   // `front_failed`: it is steps_.front(); else it never got in flight.
-  void contain(const StepPlan& failed, bool front_failed, const std::string& why);
+  void contain(const StepPlan& failed, bool front_failed, const Error& why);
   void quarantine(const StepPlan& failed, const std::vector<PlannedRows>& lost);
   void lift_quarantine();
   void publish();
@@ -87,11 +91,12 @@ class EngineImpl final : public Engine {
 
   std::unordered_map<RequestId, SequencePtr> sequences_;
   std::deque<StepInFlight> steps_;
-  bool was_idle_ = true;
+  bool starved_ = true;  // there was room for a step and nothing to run
   bool quarantined_ = false;
 
   std::atomic<uint32_t> in_flight_{0};
   std::atomic<uint64_t> last_progress_ns_{0};
+  std::atomic<uint64_t> work_since_ns_{0};  // since when there has been an unfinished request
   mutable std::mutex statistics_mutex_;
   EngineStatistics statistics_;
   uint64_t statistics_since_ns_ = 0;

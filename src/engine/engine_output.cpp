@@ -58,7 +58,8 @@ void EngineImpl::on_token(const SequencePtr& sequence, int32_t token, uint64_t n
   if (token == ops::kSampledNan) {
     finish(sequence, FinishReason::kError, "",
            "[engine.sample] the model's logits are not numbers; the weights may be damaged or the "
-           "KV type too narrow");
+           "KV type too narrow",
+           ErrorKind::kOther);
     return;
   }
   s.tokens.push_back(token);
@@ -83,7 +84,7 @@ void EngineImpl::on_token(const SequencePtr& sequence, int32_t token, uint64_t n
     finish(sequence, FinishReason::kStop, rest.text + s.stops.finish());
     return;
   }
-  StopMatcher::Result out = s.stops.push(s.detokenizer.push(token));
+  StopMatcher::Result out = s.stops.push(detokenize(s, token));
   if (out.stopped) {
     finish(sequence, FinishReason::kStop, std::move(out.text));
   } else if (s.output_tokens() >= s.max_tokens) {
@@ -93,6 +94,11 @@ void EngineImpl::on_token(const SequencePtr& sequence, int32_t token, uint64_t n
   } else {
     emit(s, std::move(out.text), token);
   }
+}
+
+std::string EngineImpl::detokenize(Sequence& sequence, int32_t token) const {
+  const runtime::TracePhase phase(p_->components.trace, "detokenize");
+  return sequence.detokenizer.push(token);
 }
 
 void EngineImpl::emit(Sequence& sequence, std::string text, int32_t token) {
@@ -105,7 +111,7 @@ void EngineImpl::emit(Sequence& sequence, std::string text, int32_t token) {
 }
 
 void EngineImpl::finish(const SequencePtr& sequence, FinishReason reason, std::string text,
-                        const std::string& error) {
+                        const std::string& error, ErrorKind kind) {
   p_->scheduler->finish(sequence);
   sequences_.erase(sequence->id);
   Chunk chunk;
@@ -115,6 +121,7 @@ void EngineImpl::finish(const SequencePtr& sequence, FinishReason reason, std::s
   }
   chunk.finish = reason;
   chunk.error = error;
+  chunk.error_kind = kind;
   chunk.prompt_tokens = sequence->prompt_tokens;
   chunk.completion_tokens = sequence->output_tokens();
   chunk.times = times_of(*sequence, now_ns());
@@ -190,11 +197,17 @@ Health EngineImpl::health() const {
     if (!failure_.empty()) return Health::kFailed;
   }
   const uint64_t limit = static_cast<uint64_t>(p_->config.health_stall_s) * 1'000'000'000;
-  if (limit > 0 && in_flight_.load() > 0 && now_ns() - last_progress_ns_.load() > limit) {
-    return Health::kStalled;
-  }
   const std::lock_guard lock(intake_mutex_);
+  const bool work = unfinished_ > 0 || in_flight_.load() > 0;
+  if (limit > 0 && work && stuck_ns() > limit) return Health::kStalled;
   return draining_ || stopping_ ? Health::kDraining : Health::kReady;
+}
+
+// Since the last step ended, or since there has been anything to do.
+uint64_t EngineImpl::stuck_ns() const {
+  const uint64_t since = std::max(last_progress_ns_.load(), work_since_ns_.load());
+  const uint64_t now = now_ns();
+  return now > since ? now - since : 0;
 }
 
 std::string EngineImpl::health_detail() const {
@@ -206,12 +219,15 @@ std::string EngineImpl::health_detail() const {
   if (!failure.empty()) return "the engine stopped: " + failure;
   const EngineStatistics s = statistics();
   return fmt::format(
-      "{} steps in flight, last one ended {} ms ago; {} requests running, {} waiting; ring: {} "
-      "acquisitions, {} time-outs, {} rebuilds; pool: {} live objects, {} in use; blit queue: {} "
-      "pending",
-      in_flight_.load(), (now_ns() - last_progress_ns_.load()) / 1'000'000, s.requests_running,
-      s.requests_waiting, s.ring.total_acquisitions, s.ring.timeouts, s.ring.rebuilds,
-      s.pool.live_objects, format_bytes(s.pool.live_bytes), s.blit.queue_depth);
+      "{} steps in flight, nothing has moved for {} ms; {} requests running, {} waiting; ring: {} "
+      "acquisitions, {} time-outs, {} rebuilds{}{}; pool: {} live objects, {} in use, {} fallback "
+      "allocations; blit queue: {} pending, {} uploads, {} downloads, {} stalls",
+      in_flight_.load(), stuck_ns() / 1'000'000, s.requests_running, s.requests_waiting,
+      s.ring.total_acquisitions, s.ring.timeouts, s.ring.rebuilds,
+      p_->components.ring ? "; " : " (off)",
+      p_->components.ring ? p_->components.ring->describe() : std::string(), s.pool.live_objects,
+      format_bytes(s.pool.live_bytes), s.pool.fallback_allocations, s.blit.queue_depth,
+      s.blit.total_uploads, s.blit.total_downloads, s.blit.stall_count);
 }
 
 const ChatTemplate& EngineImpl::chat_template() const {

@@ -51,12 +51,16 @@ struct RequestTimes {
   uint64_t total_ns = 0;    // submit to finish
 };
 
+// Why a request failed, with FinishReason::kError.
+enum class ErrorKind { kNone, kDevice, kTimeout, kOutOfMemory, kOther };
+
 // A piece of output. The last one has `finish`. Text and tokens may be empty then.
 struct Chunk {
   std::string text;             // complete UTF-8; special tokens left out
   std::vector<int32_t> tokens;  // ids sampled since the last chunk
   std::optional<FinishReason> finish;
   std::string error;  // with FinishReason::kError: message for the client
+  ErrorKind error_kind = ErrorKind::kNone;
   uint32_t prompt_tokens = 0;
   uint32_t completion_tokens = 0;
   uint32_t cached_tokens = 0;  // prompt tokens whose KV was reused

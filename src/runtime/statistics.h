@@ -69,21 +69,54 @@ struct BlitStatistics {
   uint64_t staging_bytes = 0;                  // staging memory held
 };
 
+// Why the device was idle between two consecutive steps.
+enum class GapCause : uint32_t {
+  kHostLate,  // the step was committed after the one before had ended
+  kBlit,      // it was committed, but its upload had not arrived
+  kLaunch,    // it was ready, and the device had not started it yet
+  kNoWork,    // nothing was there to be run
+};
+inline constexpr uint32_t kGapCauses = 4;
+const char* to_string(GapCause cause);
+
+// Upper bounds of the gap histograms; what is above the last one counts in one bucket more.
+inline constexpr std::array<double, 13> kGapBoundsUs{1,   2,   5,    10,   20,   50,   100,
+                                                     200, 500, 1000, 2000, 5000, 10000};
+
+struct GapStatistics {
+  uint64_t count = 0;
+  double total_ms = 0;
+  double p50_us = 0;
+  double p99_us = 0;
+  double max_us = 0;
+  std::array<uint64_t, kGapBoundsUs.size() + 1> buckets{};  // each gap in one of them
+};
+
 struct RingStatistics {
   bool enabled = false;
   uint32_t ring_size = 0;
   uint64_t total_acquisitions = 0;
-  double reuse_rate = 0;   // acquisitions that replayed a recording / total
-  double avg_wait_ms = 0;  // over all acquisitions
+  double reuse_rate = 0;  // acquisitions that replayed a recording / total
+  // Waiting for a slot beyond the device's own time: from the later of the wait's start and the end
+  // of the slot's step to the moment the host goes on. Mean over all acquisitions.
+  double avg_wait_ms = 0;
   double max_wait_ms = 0;
-  uint64_t wait_events = 0;  // acquisitions that had to wait
+  double avg_blocked_ms = 0;  // the whole wait, the device's work included; over all acquisitions
+  double max_blocked_ms = 0;
+  uint64_t wait_events = 0;  // times the next slot was wanted and its step had not ended
   uint64_t timeouts = 0;
   uint64_t recordings = 0;  // steps encoded into a recording
+  uint64_t re_records = 0;  // of them, keys that the slot had recorded before
+  uint64_t evictions = 0;   // recordings that gave way to newer ones
   uint64_t rebuilds = 0;
   std::array<uint64_t, 9> occupancy{};  // [n]: acquisitions that found n slots in flight
-  double gap_p50_us = 0;                // device idle time between consecutive steps
+  // Device idle time between consecutive steps, those without work between them left out; steps
+  // that follow at once count as 0.
+  double gap_p50_us = 0;
   double gap_p99_us = 0;
   uint64_t gap_count = 0;
+  // Gaps longer than 0 by GapCause: each counts in full for the cause that had the largest part.
+  std::array<GapStatistics, kGapCauses> gaps{};
 };
 
 }  // namespace krserve::runtime

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/bench/bench.h"
+#include "cli/bench/interval.h"
 #include "cli/bench/report.h"
 #include "cli/progress.h"
 
@@ -16,12 +17,19 @@ namespace {
 
 using Json = nlohmann::json;
 
+// The seed document's component table; changes against everything off.
+struct Prediction {
+  const char* throughput = "-";
+  const char* ttft = "-";
+  const char* utilization = "-";
+};
+
 struct Combination {
   bool pool;
   bool blit;
   bool ring;
   const char* name;
-  const char* predicted;  // the seed's throughput column, or none
+  Prediction predicted;
   std::vector<double> tokens_per_s{};
   std::vector<double> ttft_ms{};
   std::vector<double> utilization{};
@@ -29,14 +37,14 @@ struct Combination {
 };
 
 std::array<Combination, 8> all_combinations() {
-  return {{{false, false, false, "all off", "baseline"},
-           {true, false, false, "memory pool", "+10-12 %"},
-           {false, true, false, "blit queue", "+8-10 %"},
-           {false, false, true, "command ring", "+2-3 %"},
-           {true, true, false, "pool + blit", "-"},
-           {true, false, true, "pool + ring", "-"},
-           {false, true, true, "blit + ring", "-"},
-           {true, true, true, "all on", "+28-40 %"}}};
+  return {{{false, false, false, "all off", {"baseline", "baseline", "baseline"}},
+           {true, false, false, "memory pool", {"+10-12%", "-5-8%", "+2-3%"}},
+           {false, true, false, "blit queue", {"+8-10%", "-10-15%", "+1-2%"}},
+           {false, false, true, "command ring", {"+2-3%", "-2-3%", "+5-7%"}},
+           {true, true, false, "pool + blit", {}},
+           {true, false, true, "pool + ring", {}},
+           {false, true, true, "blit + ring", {}},
+           {true, true, true, "all on", {"+28-40%", "-15-20%", "+8-12%"}}}};
 }
 
 RuntimeConfig switched(RuntimeConfig config, const Combination& c) {
@@ -68,28 +76,69 @@ engine::EngineStatistics run_once(const RuntimeConfig& base, const std::filesyst
   return engine->statistics();
 }
 
-void print_table(const std::array<Combination, 8>& combinations) {
-  const double base = spread_of(combinations[0].tokens_per_s).median;
-  std::printf("%-14s %10s %21s %8s %10s %10s   %s\n", "", "tokens/s", "(min .. max)", "change",
-              "TTFT ms", "device %", "seed's prediction");
+// One of the measured quantities: where its values are, and what the seed said of it.
+struct Quantity {
+  const char* title;
+  const char* key;  // in the JSON
+  std::vector<double> Combination::* values;
+  const char* Prediction::* predicted;
+  double scale;  // for display
+};
+
+constexpr std::array<Quantity, 3> kQuantities{{
+    {"throughput, tokens/s", "tokens_per_s", &Combination::tokens_per_s, &Prediction::throughput,
+     1},
+    {"time to first token, ms", "ttft_ms", &Combination::ttft_ms, &Prediction::ttft, 1},
+    {"device utilization, %", "device_utilization", &Combination::utilization,
+     &Prediction::utilization, 100},
+}};
+
+void print_quantity(const std::array<Combination, 8>& combinations, const Quantity& q) {
+  std::printf("\n%-24s %10s %23s %9s %21s   %s\n", q.title, "median", "(95 % of the median)",
+              "change", "(95 %, paired)", "seed's prediction");
   for (const Combination& c : combinations) {
-    const Spread rate = spread_of(c.tokens_per_s);
-    std::printf("%-14s %10.1f %21s %+7.1f%% %10.2f %10.1f   %s\n", c.name, rate.median,
-                fmt::format("({:.1f} .. {:.1f})", rate.min, rate.max).c_str(),
-                base > 0 ? (rate.median / base - 1) * 100 : 0, spread_of(c.ttft_ms).median,
-                spread_of(c.utilization).median * 100, c.predicted);
+    const Interval value = bootstrap_median(c.*q.values);
+    const Interval change =
+        bootstrap_median(paired_changes(c.*q.values, combinations[0].*q.values));
+    std::printf(
+        "%-24s %10.2f %23s %+8.1f%% %21s   %s\n", c.name, value.median * q.scale,
+        fmt::format("({:.2f} .. {:.2f})", value.low * q.scale, value.high * q.scale).c_str(),
+        change.median * 100,
+        fmt::format("({:+.1f} .. {:+.1f})", change.low * 100, change.high * 100).c_str(),
+        c.predicted.*q.predicted);
   }
 }
 
-Json combination_json(const Combination& c) {
-  return {{"pool", c.pool},
-          {"blit", c.blit},
-          {"ring", c.ring},
-          {"tokens_per_s", to_json(spread_of(c.tokens_per_s))},
-          {"ttft_ms", spread_of(c.ttft_ms).median},
-          {"ttft_ms_spread", to_json(spread_of(c.ttft_ms))},
-          {"device_utilization", spread_of(c.utilization).median},
-          {"token_hash", format_hash(c.token_hash)}};
+void print_table(const std::array<Combination, 8>& combinations) {
+  for (const Quantity& q : kQuantities) print_quantity(combinations, q);
+  const size_t rounds = combinations[0].tokens_per_s.size();
+  std::printf(
+      "\nintervals: percentile bootstrap of the median over %zu rounds; change: of each "
+      "round against all off in the same round%s\n",
+      rounds, rounds < 5 ? " (fewer than 5 rounds: they say little)" : "");
+}
+
+Json to_json(const Interval& interval) {
+  return {{"median", interval.median}, {"low", interval.low}, {"high", interval.high}};
+}
+
+Json combination_json(const Combination& c, const Combination& base) {
+  Json out = {{"pool", c.pool},
+              {"blit", c.blit},
+              {"ring", c.ring},
+              {"tokens_per_s", to_json(spread_of(c.tokens_per_s))},
+              {"ttft_ms", spread_of(c.ttft_ms).median},
+              {"ttft_ms_spread", to_json(spread_of(c.ttft_ms))},
+              {"device_utilization", spread_of(c.utilization).median},
+              {"token_hash", format_hash(c.token_hash)}};
+  for (const Quantity& q : kQuantities) {
+    const std::vector<double>& values = c.*q.values;
+    out["interval95"][q.key] = to_json(bootstrap_median(values));
+    out["change"][q.key] = to_json(bootstrap_median(paired_changes(values, base.*q.values)));
+    out["predicted_change"][q.key] = c.predicted.*q.predicted;
+    out["runs"][q.key] = values;
+  }
+  return out;
 }
 
 }  // namespace
@@ -109,8 +158,11 @@ int bench_ablate(const BenchOptions& options, const LoadedConfig& config) {
     const double total = options.repeat * 8.0;
     for (uint32_t round = 0; round < options.repeat; ++round) {
       for (size_t i = 0; i < combinations.size(); ++i) {
-        bar.update((round * 8.0 + static_cast<double>(i)) / total, combinations[i].name);
-        all_on = run_once(base, model_dir, device, options.workload, combinations[i]);
+        // Each round begins with another one: nobody always runs after the same neighbour.
+        Combination& c = combinations[(i + round) % combinations.size()];
+        bar.update((round * 8.0 + static_cast<double>(i)) / total, c.name);
+        const auto statistics = run_once(base, model_dir, device, options.workload, c);
+        if (c.pool && c.blit && c.ring) all_on = statistics;
       }
     }
   }
@@ -126,7 +178,7 @@ int bench_ablate(const BenchOptions& options, const LoadedConfig& config) {
   std::printf("greedy tokens: %s\n", identical ? "identical in all eight combinations" : "DIFFER");
 
   Json list = Json::array();
-  for (const Combination& c : combinations) list.push_back(combination_json(c));
+  for (const Combination& c : combinations) list.push_back(combination_json(c, combinations[0]));
   Json result = {{"mode", "ablate"},
                  {"device", device->info().name},
                  {"model", model_dir.filename().string()},
@@ -136,6 +188,9 @@ int bench_ablate(const BenchOptions& options, const LoadedConfig& config) {
                  {"repeat", options.repeat},
                  {"tokens_identical", identical},
                  {"combinations", list},
+                 {"intervals",
+                  "95 % percentile bootstrap of the median (10,000 resamples); change: paired with "
+                  "all off of the same round"},
                  {"statistics", statistics_json(all_on)}};
   add_provenance(result, *device, options.command_line);
   write_result(result, options.json_file);

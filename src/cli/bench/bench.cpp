@@ -10,6 +10,12 @@
 namespace krserve::cli {
 namespace {
 
+int measure(const BenchOptions& options, const LoadedConfig& config) {
+  if (options.mode == "prefill") return bench_prefill(options, config);
+  if (options.mode == "ablate") return bench_ablate(options, config);
+  return bench_decode(options, config);
+}
+
 int run(BenchOptions& options) {
   // Everything on unless the user says otherwise: the state that users are asked to run.
   if (options.common.preset.empty() && options.common.config_file.empty()) {
@@ -19,9 +25,9 @@ int run(BenchOptions& options) {
   if (config.origins.find("logging.level") == config.origins.end()) {
     set_log_level(LogLevel::kError);
   }
-  if (options.mode == "prefill") return bench_prefill(options, config);
-  if (options.mode == "ablate") return bench_ablate(options, config);
-  return bench_decode(options, config);
+  const int result = measure(options, config);
+  record_trace(options, config);
+  return result;
 }
 
 std::string join_command_line(const CLI::App& app, const BenchOptions& o) {
@@ -60,6 +66,8 @@ Command add_bench(CLI::App& app) {
   app.add_option("--seed", options->workload.seed, "Seed of the random prompts")
       ->capture_default_str();
   app.add_option("--json", options->json_file, "Write the result to this file as JSON");
+  app.add_option("--trace", options->trace_file,
+                 "Write a trace (Chrome, Perfetto) of one more run to this file");
   return [options, &app] {
     options->command_line = join_command_line(app, *options);
     return run(*options);

@@ -82,6 +82,17 @@ Json blit_json(const runtime::BlitStatistics& s) {
           {"peak_queue_depth", s.peak_queue_depth}};
 }
 
+Json gaps_json(const runtime::RingStatistics& s) {
+  Json out;
+  for (uint32_t i = 0; i < runtime::kGapCauses; ++i) {
+    const auto& gap = s.gaps[i];
+    out[runtime::to_string(static_cast<runtime::GapCause>(i))] = {
+        {"count", gap.count},   {"total_ms", gap.total_ms}, {"p50_us", gap.p50_us},
+        {"p99_us", gap.p99_us}, {"max_us", gap.max_us},     {"buckets", gap.buckets}};
+  }
+  return out;
+}
+
 Json ring_json(const runtime::RingStatistics& s) {
   return {{"enabled", s.enabled},
           {"ring_size", s.ring_size},
@@ -89,14 +100,20 @@ Json ring_json(const runtime::RingStatistics& s) {
           {"reuse_rate", s.reuse_rate},
           {"avg_wait_ms", s.avg_wait_ms},
           {"max_wait_ms", s.max_wait_ms},
+          {"avg_blocked_ms", s.avg_blocked_ms},
+          {"max_blocked_ms", s.max_blocked_ms},
           {"wait_events", s.wait_events},
           {"timeouts", s.timeouts},
           {"recordings", s.recordings},
+          {"re_records", s.re_records},
+          {"evictions", s.evictions},
           {"rebuilds", s.rebuilds},
           {"occupancy", s.occupancy},
           {"gap_p50_us", s.gap_p50_us},
           {"gap_p99_us", s.gap_p99_us},
-          {"gap_count", s.gap_count}};
+          {"gap_count", s.gap_count},
+          {"gap_bounds_us", runtime::kGapBoundsUs},
+          {"gaps", gaps_json(s)}};
 }
 
 constexpr uint64_t kBandwidthChunk = 1 * kMiB;

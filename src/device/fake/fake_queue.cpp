@@ -232,6 +232,13 @@ void FakeTimeline::poison_locked(const std::string& message) {
   state_->changed.notify_all();
 }
 
+std::optional<uint64_t> FakeTimeline::reached_at_ns(uint64_t value) const {
+  const std::lock_guard lock(state_->mutex);
+  uint64_t time = 0;
+  if (!reached_at(value, time)) return std::nullopt;
+  return time;
+}
+
 std::optional<std::string> FakeTimeline::error() const {
   const std::lock_guard lock(state_->mutex);
   if (message_.empty()) return std::nullopt;

@@ -76,6 +76,7 @@ class FakeTimeline final : public Timeline {
   WaitResult wait(uint64_t value, std::chrono::nanoseconds timeout) override;
   void poison(const std::string& message) override;
   std::optional<std::string> error() const override;
+  std::optional<uint64_t> reached_at_ns(uint64_t value) const override;
 
   // With the state's mutex held.
   void signal_at(uint64_t value, uint64_t time_ns);

@@ -41,8 +41,10 @@ void check_staging(const Device& device, const runtime::MemoryLimit& limit, uint
 }  // namespace
 
 Components make_components(std::shared_ptr<Device> device, const MetalOptimizationsConfig& config,
-                           runtime::MemoryLimit limit) {
+                           runtime::MemoryLimit limit,
+                           std::shared_ptr<runtime::TraceRecorder> trace) {
   Components out;
+  out.trace = std::move(trace);
   out.device = std::move(device);
   out.compute = out.device->new_queue(QueueKind::kCompute);
   // Before the pool, whose heaps take what the limit leaves.
@@ -61,6 +63,11 @@ Components make_components(std::shared_ptr<Device> device, const MetalOptimizati
     out.ring =
         std::make_unique<runtime::CommandRing>(out.device, out.compute, config.command_buffer_ring);
   });
+  if (out.trace) {
+    out.trace->align(out.device->clock_ns());
+    out.transfers->set_trace(out.trace);
+    if (out.ring) out.ring->set_trace(out.trace);
+  }
   return out;
 }
 

@@ -10,11 +10,14 @@ namespace krserve::engine {
 
 using runtime::Allocation;
 using runtime::MemoryTag;
+using runtime::TracePhase;
 
 namespace {
 
 // How long a queue with a failed step may take to end the others that it holds.
 constexpr std::chrono::seconds kRecoverPatience{2};
+// For the first command on a new queue; a device that does not run it is lost.
+constexpr std::chrono::seconds kClearPatience{30};
 
 }  // namespace
 
@@ -42,12 +45,20 @@ void StepRunner::make_slot_state() {
   commands->fill(last_token_.view(), 0);
   const TimelinePoint cleared{timeline_, ++last_value_};
   c_.compute->commit(commands, {}, {&cleared, 1});
-  cleared.wait(kNoTimeout);
+  if (cleared.wait(kClearPatience) == WaitResult::kReached) return;
+  throw_error<DeviceError>("engine.step",
+                           "the device did not clear the state of {} slots within {} s; it is lost",
+                           slots, kClearPatience.count());
 }
 
 // Nothing on the device may use the buffers any more.
 StepRunner::~StepRunner() {
-  c_.compute->wait_idle(std::chrono::seconds(5));
+  if (!c_.compute->wait_idle(std::chrono::seconds(5)) || !c_.trace) return;
+  try {
+    c_.transfers->wait_all(std::chrono::seconds(1));  // the last copies reach the trace
+  } catch (const Error&) {
+    // They failed, and somebody was told.
+  }
 }
 
 uint32_t StepRunner::depth() const {
@@ -106,6 +117,7 @@ StepRunner::Memory& StepRunner::memory_of_slot(uint32_t slot) {
 
 runtime::BlitId StepRunner::upload(const StepPlan& plan, StepCapacity capacity,
                                    const BufferView& params) {
+  const TracePhase phase(c_.trace, "upload params");
   write_step_params(plan, capacity, params_bytes_);
   return c_.transfers->upload(params, params_bytes_.data(), params_bytes_.size());
 }
@@ -124,22 +136,20 @@ StepInFlight StepRunner::submit_with_ring(StepPlan plan, bool after_idle) {
   StepInFlight step;
   step.plan = std::move(plan);
   const StepCapacity capacity = capacity_for(step.plan);
-  step.ring_slot = c_.ring->acquire();
+  {
+    const TracePhase phase(c_.trace, "acquire");
+    step.ring_slot = c_.ring->acquire();
+  }
   try {
     // Without the pool every step has its own buffers, so its commands cannot be replayed.
     Memory once;
     if (!c_.pool) once = make_memory(capacity, false);
-    Memory& memory = c_.pool ? memory_of_slot(step.ring_slot) : once;
+    Memory& memory = c_.pool ? memory_of_slot(step.ring_slot.index) : once;
     const TimelinePoint uploaded =
         c_.transfers->completion(upload(step.plan, capacity, memory.buffers.step_params));
-    const uint64_t key = uint64_t{capacity.rows} << 32 | capacity.samples;
-    auto commands = c_.pool ? c_.ring->recording(step.ring_slot, key) : nullptr;
-    const bool replayed = commands != nullptr;
-    if (!replayed) {
-      commands = c_.pool ? c_.ring->begin_recording(step.ring_slot, key, "step")
-                         : c_.ring->begin_once("step");
-      decoder_.encode(*commands, memory.buffers, capacity);
-    }
+    bool replayed = false;
+    const auto commands = ring_commands(step.ring_slot, memory, capacity, replayed);
+    const TracePhase phase(c_.trace, "commit");
     step.end = c_.ring->commit(step.ring_slot, commands, {&uploaded, uploaded.timeline ? 1U : 0U},
                                replayed, after_idle);
     if (step.plan.samples > 0) start_download(step, memory.buffers.sampled);
@@ -150,6 +160,21 @@ StepInFlight StepRunner::submit_with_ring(StepPlan plan, bool after_idle) {
   }
   if (!step.sampled) step.sampled = std::make_unique<std::vector<int32_t>>();
   return step;
+}
+
+// One recording for each bucket: rows and samples tell a decode step of n sequences (n, n) from a
+// chunk of a prompt (many rows, few samples).
+std::shared_ptr<CommandBuffer> StepRunner::ring_commands(const runtime::RingSlot& slot,
+                                                         Memory& memory, StepCapacity capacity,
+                                                         bool& replayed) {
+  const uint64_t key = uint64_t{capacity.rows} << 32 | capacity.samples;
+  auto commands = c_.pool ? c_.ring->recording(slot, key) : nullptr;
+  replayed = commands != nullptr;
+  if (replayed) return commands;
+  const TracePhase phase(c_.trace, "encode");
+  commands = c_.pool ? c_.ring->begin_recording(slot, key, "step") : c_.ring->begin_once("step");
+  decoder_.encode(*commands, memory.buffers, capacity);
+  return commands;
 }
 
 // The baseline: encode afresh, commit, wait for completion.
@@ -167,11 +192,23 @@ StepInFlight StepRunner::submit_blocking(StepPlan plan) {
   const TimelinePoint uploaded =
       c_.transfers->completion(upload(step.plan, capacity, memory.buffers.step_params));
   auto commands = c_.compute->begin(CommandBufferUse::kOnce, "step");
-  decoder_.encode(*commands, memory.buffers, capacity);
+  {
+    const TracePhase phase(c_.trace, "encode");
+    decoder_.encode(*commands, memory.buffers, capacity);
+  }
   step.end = {timeline_, ++last_value_};
-  c_.compute->commit(commands, {&uploaded, uploaded.timeline ? 1U : 0U}, {&step.end, 1});
+  {
+    const TracePhase phase(c_.trace, "commit");
+    c_.compute->commit(commands, {&uploaded, uploaded.timeline ? 1U : 0U}, {&step.end, 1});
+  }
   step.sampled = std::make_unique<std::vector<int32_t>>(step.plan.samples);
-  step.end.wait(kNoTimeout);
+  {
+    const TracePhase phase(c_.trace, "wait for step");
+    step.end.wait(kNoTimeout);
+  }
+  if (c_.trace) {
+    c_.trace->add(runtime::TraceTrack::kCompute, "step", commands->timestamps(), ++steps_);
+  }
   busy_ns_ += commands->timestamps().end_ns - commands->timestamps().start_ns;
   c_.transfers->add_compute(commands->timestamps());
   if (step.plan.samples > 0) {
@@ -184,6 +221,16 @@ StepInFlight StepRunner::submit_blocking(StepPlan plan) {
 
 WaitResult StepRunner::wait(StepInFlight& step, std::chrono::nanoseconds timeout) {
   if (step.end.wait(timeout) == WaitResult::kTimeout) return WaitResult::kTimeout;
+  return c_.transfers->wait(step.download, timeout);
+}
+
+WaitResult StepRunner::wait_oldest(StepInFlight& step, std::chrono::nanoseconds timeout) {
+  const TracePhase phase(c_.trace, "wait for step");
+  if (c_.ring && !ring_wait_ns_ && !c_.ring->next_is_free()) ring_wait_ns_ = c_.ring->begin_wait();
+  const WaitResult result = step.end.wait(timeout);
+  if (result == WaitResult::kTimeout) return result;
+  if (ring_wait_ns_) c_.ring->end_wait(*ring_wait_ns_);
+  ring_wait_ns_.reset();
   return c_.transfers->wait(step.download, timeout);
 }
 
@@ -203,6 +250,7 @@ bool StepRunner::recover(std::deque<StepInFlight> lost) {
   c_.compute = c_.device->new_queue(QueueKind::kCompute);
   timeline_ = c_.device->new_timeline();
   last_value_ = 0;
+  ring_wait_ns_.reset();
   if (c_.ring) c_.ring->rebuild(c_.compute);
   if (!at_rest) make_slot_state();
   return at_rest;

@@ -5,6 +5,7 @@
 #include <deque>
 #include <list>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/scheduler/scheduler.h"
@@ -21,7 +22,7 @@ struct StepInFlight {
   runtime::BlitId download = 0;
   // Where the download lands; on the heap, so that moving the step does not move it.
   std::unique_ptr<std::vector<int32_t>> sampled;
-  uint32_t ring_slot = 0;
+  runtime::RingSlot ring_slot;
   std::vector<runtime::Allocation> owned;  // without the pool: this step's buffers
 };
 
@@ -46,6 +47,8 @@ class StepRunner {
   StepInFlight submit(StepPlan plan, bool after_idle);
   // Waits for the step's tokens. Throws DeviceError if it failed.
   WaitResult wait(StepInFlight& step, std::chrono::nanoseconds timeout);
+  // The same for the oldest step in flight; if that one keeps the ring full, it is the ring's wait.
+  WaitResult wait_oldest(StepInFlight& step, std::chrono::nanoseconds timeout);
   // Tokens of the plan's samples, in order. After wait() returned kReached.
   const std::vector<int32_t>& tokens(const StepInFlight& step) const { return *step.sampled; }
 
@@ -73,6 +76,8 @@ class StepRunner {
   StepInFlight submit_blocking(StepPlan plan);
   runtime::BlitId upload(const StepPlan& plan, StepCapacity capacity, const BufferView& params);
   void start_download(StepInFlight& step, const BufferView& sampled);
+  std::shared_ptr<CommandBuffer> ring_commands(const runtime::RingSlot& slot, Memory& memory,
+                                               StepCapacity capacity, bool& replayed);
 
   Components& c_;
   const Decoder& decoder_;
@@ -99,6 +104,8 @@ class StepRunner {
   uint64_t last_value_ = 0;
   std::vector<std::byte> params_bytes_;
   uint64_t busy_ns_ = 0;
+  uint64_t steps_ = 0;                    // without the ring
+  std::optional<uint64_t> ring_wait_ns_;  // when the wait for a slot that goes on began
 };
 
 }  // namespace krserve::engine

@@ -29,6 +29,8 @@ void BlitMeter::add_transfer(BlitDirection direction, uint64_t bytes, bool no_co
 }
 
 void BlitMeter::add_copy(BlitDirection direction, uint64_t bytes, Timestamps times) {
+  const bool up = direction == BlitDirection::kUp;
+  if (trace_) trace_->add(up ? TraceTrack::kUpload : TraceTrack::kDownload, "copy", times);
   if (!track_) return;
   const std::lock_guard lock(mutex_);
   Copied& copied = copied_[static_cast<size_t>(direction)];

@@ -3,10 +3,12 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 
 #include "runtime/blit_queue/overlap_tracker.h"
 #include "runtime/statistics.h"
+#include "runtime/trace/trace.h"
 
 namespace krserve::runtime {
 
@@ -17,7 +19,10 @@ class BlitMeter {
   // With `track` false nothing is counted: snapshot() is all zeros.
   explicit BlitMeter(bool track) : track_(track) {}
 
-  bool tracks() const { return track_; }
+  // Copies are recorded from now on. Before the first one.
+  void set_trace(std::shared_ptr<TraceRecorder> trace) { trace_ = std::move(trace); }
+  // Whether anybody wants to know how long a copy took.
+  bool times_copies() const { return track_ || trace_ != nullptr; }
   // A transfer was accepted (a no-copy one: has been made).
   void add_transfer(BlitDirection direction, uint64_t bytes, bool no_copy = false);
   // A piece was copied.
@@ -43,6 +48,7 @@ class BlitMeter {
   };
 
   const bool track_;
+  std::shared_ptr<TraceRecorder> trace_;
   mutable std::mutex mutex_;
   OverlapTracker overlap_;
   BlitStatistics counts_;

@@ -110,13 +110,13 @@ bool BlitQueue::upload_no_copy(const LaneTransfer& transfer) {
     return false;
   }
   Timestamps times;
-  if (meter_.tracks()) times.start_ns = device_->clock_ns();
+  if (meter_.times_copies()) times.start_ns = device_->clock_ns();
   if (transfer.fill) {
     (*transfer.fill)(dst.contents(), 0, dst.bytes);
   } else {
     std::memcpy(dst.contents(), transfer.host_src, dst.bytes);
   }
-  if (meter_.tracks()) times.end_ns = device_->clock_ns();
+  if (meter_.times_copies()) times.end_ns = device_->clock_ns();
   meter_.add_copy(BlitDirection::kUp, dst.bytes, times);
   meter_.add_transfer(BlitDirection::kUp, dst.bytes, true);
   log_no_copy("upload", dst.bytes, transfer.priority);
@@ -213,9 +213,9 @@ void BlitQueue::land(Lock& lock, uint64_t key) {
   lock.unlock();
   pace(read.priority, read.bytes);
   Timestamps times;
-  if (meter_.tracks()) times.start_ns = device_->clock_ns();
+  if (meter_.times_copies()) times.start_ns = device_->clock_ns();
   std::memcpy(read.dst, read.src, read.bytes);
-  if (meter_.tracks()) times.end_ns = device_->clock_ns();
+  if (meter_.times_copies()) times.end_ns = device_->clock_ns();
   meter_.add_copy(BlitDirection::kDown, read.bytes, times);
   meter_.add_transfer(BlitDirection::kDown, read.bytes, true);
   log_no_copy("download", read.bytes, read.priority);

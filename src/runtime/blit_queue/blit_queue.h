@@ -41,6 +41,9 @@ class BlitQueue final : public Transfers {
   void cancel(BlitId id) override;
   void add_compute(Timestamps compute) override;
   void add_mapped(uint64_t bytes) override;
+  void set_trace(std::shared_ptr<TraceRecorder> trace) override {
+    meter_.set_trace(std::move(trace));
+  }
   BlitStatistics statistics() const override;
   void reset_statistics() override;
 

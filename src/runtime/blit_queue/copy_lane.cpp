@@ -328,7 +328,7 @@ void CopyLane::retire(Lock& lock) {
          timeline_->reached(pending_.front().value)) {
     Operation& operation = pending_.front();
     if (operation.host_dst) land(lock, operation);
-    if (meter_.tracks()) {
+    if (meter_.times_copies()) {
       meter_.add_copy(direction_, operation.device_view.bytes, operation.commands->timestamps());
     }
     give_back(operation.staged);

@@ -30,6 +30,9 @@ class DirectBlit final : public Transfers {
   void cancel(BlitId) override {}
   void add_compute(Timestamps compute) override { meter_.add_compute(compute); }
   void add_mapped(uint64_t bytes) override { meter_.add_mapped(bytes); }
+  void set_trace(std::shared_ptr<TraceRecorder> trace) override {
+    meter_.set_trace(std::move(trace));
+  }
   BlitStatistics statistics() const override { return meter_.snapshot(); }
   void reset_statistics() override { meter_.reset(); }
 

@@ -5,12 +5,14 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "device/buffer.h"
 #include "device/queue.h"
 #include "runtime/statistics.h"
+#include "runtime/trace/trace.h"
 
 namespace krserve::runtime {
 
@@ -69,6 +71,9 @@ class Transfers {
   virtual void add_compute(Timestamps compute) = 0;
   // Bytes that the device reads where the host has them: an upload that was not needed.
   virtual void add_mapped(uint64_t bytes) = 0;
+
+  // Copies are recorded from now on. Before the first one.
+  virtual void set_trace(std::shared_ptr<TraceRecorder> trace) = 0;
 
   virtual BlitStatistics statistics() const = 0;
   virtual void reset_statistics() = 0;

@@ -114,18 +114,48 @@ void write_blit(PrometheusWriter& w, const runtime::BlitStatistics& b) {
   w.gauge("krserve:blit_peak_queue_depth", "Most pieces ever pending.", b.peak_queue_depth);
 }
 
+void write_gaps(PrometheusWriter& w, const runtime::RingStatistics& r) {
+  constexpr std::string_view kName = "krserve:ring_gap_seconds";
+  const std::string bucket = std::string(kName) + "_bucket";
+  w.family(kName, "Idle time of the device between steps by cause.", "histogram");
+  for (uint32_t i = 0; i < runtime::kGapCauses; ++i) {
+    const runtime::GapStatistics& gap = r.gaps[i];
+    const char* cause = runtime::to_string(static_cast<runtime::GapCause>(i));
+    uint64_t below = 0;
+    for (size_t b = 0; b < runtime::kGapBoundsUs.size(); ++b) {
+      below += gap.buckets[b];
+      const std::string bound = prometheus_number(runtime::kGapBoundsUs[b] / 1e6);
+      w.sample(bucket, {{"cause", cause}, {"le", bound}}, as_double(below));
+    }
+    w.sample(bucket, {{"cause", cause}, {"le", "+Inf"}}, as_double(gap.count));
+    w.sample(std::string(kName) + "_sum", {{"cause", cause}}, gap.total_ms / 1e3);
+    w.sample(std::string(kName) + "_count", {{"cause", cause}}, as_double(gap.count));
+  }
+}
+
 void write_ring(PrometheusWriter& w, const runtime::RingStatistics& r) {
   w.gauge("krserve:ring_enabled", "1 if the command ring is on.", r.enabled ? 1 : 0);
   w.gauge("krserve:ring_size", "Slots.", r.ring_size);
   w.counter("krserve:ring_acquisitions_total", "Slots acquired.", as_double(r.total_acquisitions));
   w.gauge("krserve:ring_reuse_rate", "Acquisitions that replayed a recording, 0 to 1.",
           r.reuse_rate);
-  w.gauge("krserve:ring_avg_wait_ms", "Mean wait for a slot.", r.avg_wait_ms);
-  w.gauge("krserve:ring_max_wait_ms", "Longest wait for a slot.", r.max_wait_ms);
-  w.counter("krserve:ring_waits_total", "Acquisitions that had to wait.", as_double(r.wait_events));
+  w.gauge("krserve:ring_avg_wait_ms", "Mean wait for a slot beyond the device's own time.",
+          r.avg_wait_ms);
+  w.gauge("krserve:ring_max_wait_ms", "Longest wait for a slot beyond the device's own time.",
+          r.max_wait_ms);
+  w.gauge("krserve:ring_avg_blocked_ms", "Mean wait for a slot, the device's work included.",
+          r.avg_blocked_ms);
+  w.gauge("krserve:ring_max_blocked_ms", "Longest wait for a slot, the device's work included.",
+          r.max_blocked_ms);
+  w.counter("krserve:ring_waits_total", "Times the next slot's step had not ended.",
+            as_double(r.wait_events));
   w.counter("krserve:ring_timeouts_total", "Waits that ran out of time.", as_double(r.timeouts));
   w.counter("krserve:ring_recordings_total", "Steps encoded into a recording.",
             as_double(r.recordings));
+  w.counter("krserve:ring_re_records_total", "Recordings of a key that the slot had had before.",
+            as_double(r.re_records));
+  w.counter("krserve:ring_evictions_total", "Recordings that gave way to newer ones.",
+            as_double(r.evictions));
   w.counter("krserve:ring_rebuilds_total", "Rebuilds after a device error.", as_double(r.rebuilds));
   w.family("krserve:ring_occupancy_total", "Acquisitions by slots found in flight.", "counter");
   for (size_t n = 0; n < r.occupancy.size(); ++n) {
@@ -136,6 +166,7 @@ void write_ring(PrometheusWriter& w, const runtime::RingStatistics& r) {
   w.gauge("krserve:ring_gap_p99_us", "99th percentile of the idle time between steps.",
           r.gap_p99_us);
   w.counter("krserve:ring_gaps_total", "Gaps between steps measured.", as_double(r.gap_count));
+  write_gaps(w, r);
 }
 
 }  // namespace

@@ -114,6 +114,12 @@ EngineStatistics filled() {
   s.blit.stalls[3] = 15;
   s.ring.timeouts = 13;
   s.ring.occupancy[2] = 14;
+  auto& late = s.ring.gaps[static_cast<size_t>(runtime::GapCause::kHostLate)];
+  late.count = 6;
+  late.total_ms = 20.5;
+  late.buckets.front() = 3;  // up to 1 us
+  late.buckets[1] = 2;       // up to 2 us
+  late.buckets.back() = 1;   // above 10 ms
   return s;
 }
 
@@ -173,6 +179,20 @@ TEST(EngineMetrics, HistogramsAreCumulativeAndEndWithInfinity) {
   EXPECT_EQ(metrics.value(name + "_bucket", m + ",le=\"+Inf\""), 3);
   EXPECT_EQ(metrics.value(name + "_count", m), 3);
   EXPECT_DOUBLE_EQ(metrics.value(name + "_sum", m), 5.55);
+}
+
+TEST(EngineMetrics, GapsAreAHistogramForEachCause) {
+  const StrictParser metrics = parsed_engine_metrics();
+  const std::string name = "krserve:ring_gap_seconds";
+  const std::string late = "model_name=\"m\",cause=\"host_late\"";
+  EXPECT_EQ(metrics.types.at(name), "histogram");
+  EXPECT_EQ(metrics.value(name + "_bucket", late + ",le=\"1e-06\""), 3);
+  EXPECT_EQ(metrics.value(name + "_bucket", late + ",le=\"2e-06\""), 5);
+  EXPECT_EQ(metrics.value(name + "_bucket", late + ",le=\"0.01\""), 5);
+  EXPECT_EQ(metrics.value(name + "_bucket", late + ",le=\"+Inf\""), 6);
+  EXPECT_EQ(metrics.value(name + "_count", late), 6);
+  EXPECT_DOUBLE_EQ(metrics.value(name + "_sum", late), 0.0205);
+  EXPECT_EQ(metrics.value(name + "_count", "model_name=\"m\",cause=\"no_work\""), 0);
 }
 
 TEST(EngineMetrics, LabelValuesAreEscaped) {
