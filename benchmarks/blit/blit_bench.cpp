@@ -34,7 +34,8 @@ int run(int argc, char** argv) {
   app.add_option("--threads", options.threads, "CPU workers; 0 = all cores");
   app.add_option("--repeats", options.repeats, "Interleaved repeats")->check(CLI::PositiveNumber);
   app.add_option("--steps", options.steps, "Decode steps of a run")->check(CLI::PositiveNumber);
-  app.add_option("--pace", options.paces_mb_per_s, "background_mb_per_s to try");
+  app.add_option("--pace", options.paces_mb_per_s,
+                 "background_mb_per_s to try: 0 = by device, 1048576 = in effect no limit");
   app.add_option("--json", json, "Also write the result there");
   CLI11_PARSE(app, argc, argv);
   set_log_level(LogLevel::kWarn);

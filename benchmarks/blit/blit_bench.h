@@ -15,7 +15,7 @@ struct Options {
   uint32_t threads = 0;
   int repeats = 7;
   int steps = 60;  // of a decode run
-  std::vector<int64_t> paces_mb_per_s = {0, 200, 400, 800};
+  std::vector<int64_t> paces_mb_per_s = {0, 200, 800, 1048576};
 };
 
 inline Json spread(std::vector<double> values) {

@@ -82,7 +82,7 @@ std::vector<Field> optimization_fields() {
       number(KR_AT(metal_optimizations.blit_queue.staging_buffer_size_mb), 1, 65536,
              "Staging buffer size"),
       number(KR_AT(metal_optimizations.blit_queue.background_mb_per_s), 0, 1048576,
-             "KV and weight copies while steps run, MB/s; 0 = no limit"),
+             "KV and weight copies while steps run, MB/s; 0 = by device"),
       flag(KR_AT(metal_optimizations.blit_queue.track_metrics), "Track performance metrics"),
       flag(KR_AT(metal_optimizations.blit_queue.verbose_logging), "Debug logging (perf impact)"),
       flag(KR_AT(metal_optimizations.command_buffer_ring.enabled), "Requires master enabled: true"),

@@ -20,6 +20,8 @@ struct DeviceInfo {
   bool unified_memory = false;  // host stores into kShared and heaps are seen by the device
   uint32_t alignment_bytes = 64;
   uint32_t weight_alignment_bytes = 1;  // kernels read weights at multiples of this
+  // Background copies above this rate slow the steps beside them, in MiB/s; 0 = no such rate.
+  uint32_t background_copy_mb_per_s = 0;
   // Kernels read the row count from StepParams, so one recording serves every batch size.
   bool dynamic_rows = false;
 };

@@ -47,6 +47,7 @@ class CpuDevice final : public Device {
         fmt::format("{} ({} workers, {})", processor_name(), workers, kernels::to_string(level));
     info_.memory_bytes = host_memory_bytes();
     info_.unified_memory = true;
+    info_.background_copy_mb_per_s = 400;  // slows decode by 2 %, 800 by 5 % (docs/BLIT_QUEUE.md)
     info_.alignment_bytes = 64;
     info_.dynamic_rows = true;
   }

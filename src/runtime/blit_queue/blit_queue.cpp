@@ -47,7 +47,9 @@ BlitQueue::BlitQueue(std::shared_ptr<Device> device, const BlitQueueConfig& conf
     : device_(std::move(device)),
       config_(config),
       meter_(config.track_metrics),
-      pacer_(static_cast<uint64_t>(config.background_mb_per_s) * kMiB),
+      pacer_((config.background_mb_per_s > 0 ? static_cast<uint64_t>(config.background_mb_per_s)
+                                             : device_->info().background_copy_mb_per_s) *
+             kMiB),
       up_callbacks_([this](BlitId id) { return wait_for(id, kCallbackPoll, false); }),
       down_callbacks_([this](BlitId id) { return wait_for(id, kCallbackPoll, false); }) {
   try {

@@ -39,6 +39,8 @@ const char* fault_name(FakeFault fault) {
       return "Hang";
     case FakeFault::kLostCompletion:
       return "LostCompletion";
+    case FakeFault::kQueue:
+      return "Queue";
     case FakeFault::kAllocation:
       break;
   }
