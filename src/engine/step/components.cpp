@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "runtime/memory_pool/allocation_log.h"
 #include "runtime/memory_pool/memory_pool.h"
 
 namespace krserve::engine {
@@ -34,6 +35,10 @@ Components make_components(std::shared_ptr<Device> device, const MetalOptimizati
     out.allocator = std::make_unique<runtime::MemoryPool>(out.device, config.memory_pool, limit);
   });
   if (!out.pool) out.allocator = std::make_unique<runtime::DirectAllocator>(out.device, limit);
+  if (!config.memory_pool.allocation_log.empty()) {
+    out.allocator = std::make_unique<runtime::LoggingAllocator>(std::move(out.allocator),
+                                                                config.memory_pool.allocation_log);
+  }
   out.blit = try_start(config, config.blit_queue.enabled, "blit queue", [&] {
     out.transfers = std::make_unique<runtime::BlitQueue>(out.device, config.blit_queue);
   });
