@@ -23,7 +23,6 @@ class Peer {
   virtual ~Peer() = default;
 
   virtual const std::string& name() const = 0;
-  virtual bool thread_safe() const { return true; }
   // A device allocation costs microseconds: such a peer gets fewer operations.
   virtual bool slow() const { return false; }
 };

@@ -1,5 +1,10 @@
 #include "pool/workloads.h"
 
+#if defined(__linux__)
+#include <pthread.h>
+#include <sched.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <barrier>
@@ -78,6 +83,18 @@ HolesResult holes_of(P& peer, const Mix& mix, uint64_t holes, uint64_t operation
   return out;
 }
 
+// Threads of one race on processors of their own, or they would take turns instead of meeting.
+void pin(uint32_t thread) {
+#if defined(__linux__)
+  cpu_set_t processors;
+  CPU_ZERO(&processors);
+  CPU_SET(thread % std::thread::hardware_concurrency(), &processors);
+  pthread_setaffinity_np(pthread_self(), sizeof processors, &processors);
+#else
+  (void)thread;
+#endif
+}
+
 // prepare(thread) gives what each thread runs; all start together. Operations per second of the
 // mean thread.
 template <class Prepare>
@@ -87,6 +104,7 @@ double race(uint32_t threads, uint64_t operations, Prepare prepare) {
   std::vector<std::thread> team;
   for (uint32_t t = 0; t < threads; ++t) {
     team.emplace_back([&, t] {
+      pin(t);
       auto work = prepare(t);
       start.arrive_and_wait();
       const uint64_t begin = now_ns();

@@ -94,7 +94,7 @@ class Session {
         return;
       case 9:
         pool_->collect(false);
-        return forget_due();
+        return forget_due(reached_);
       case 10:
         return tidy();
       default:
@@ -109,10 +109,10 @@ class Session {
     try {
       one.allocation = pool_->allocate(bytes, static_cast<MemoryTag>(bytes % kMemoryTags));
     } catch (const OutOfMemoryError&) {
-      forget_due();
+      if (bytes > 0) forget_due(reached_);  // nothing is looked at for 0 bytes
       return;
     }
-    forget_due();  // allocate() looks at what was put off
+    forget_due(reached_);  // allocate() looks at what was put off
     KR_REQUIRE(bytes > 0);
     const BufferView& view = one.allocation.view();
     KR_REQUIRE(view.bytes == bytes && view.contents() != nullptr);
@@ -122,24 +122,35 @@ class Session {
                one.allocation.held_bytes() <= bytes + bytes / 8 + 64);
     ++allocations_;
     one.stamp = allocations_;
+    claim(one);
     stamp(one);
     live_.push_back(std::move(one));
   }
 
-  // A value in every granule: two allocations that overlap cannot both keep theirs.
+  // Memory that is live or waits for its timeline belongs to one allocation only.
+  void claim(const Live& one) {
+    const uintptr_t start = address(one);
+    const uint64_t bytes = one.allocation.held_bytes();
+    const auto next = claimed_.lower_bound(start);
+    KR_REQUIRE(next == claimed_.end() || start + bytes <= next->first);
+    KR_REQUIRE(next == claimed_.begin() ||
+               std::prev(next)->first + std::prev(next)->second <= start);
+    claimed_.emplace(start, bytes);
+  }
+  static uintptr_t address(const Live& one) {
+    return reinterpret_cast<uintptr_t>(one.allocation.view().contents());
+  }
+
+  // A value at both ends: the memory is really there, and nobody else writes to it.
   static void stamp(const Live& one) {
     const BufferView& view = one.allocation.view();
-    for (uint64_t at = 0; at < view.bytes; at += 64) {
-      std::memcpy(view.contents() + at, &one.stamp, std::min<uint64_t>(8, view.bytes - at));
-    }
+    const uint64_t bytes = std::min<uint64_t>(sizeof one.stamp, view.bytes);
+    std::memcpy(view.contents() + view.bytes - bytes, &one.stamp, bytes);
+    std::memcpy(view.contents(), &one.stamp, bytes);
   }
   static bool intact(const Live& one) {
-    const BufferView& view = one.allocation.view();
-    for (uint64_t at = 0; at < view.bytes; at += 64) {
-      const uint64_t bytes = std::min<uint64_t>(8, view.bytes - at);
-      if (std::memcmp(view.contents() + at, &one.stamp, bytes) != 0) return false;
-    }
-    return true;
+    const uint64_t bytes = std::min<uint64_t>(sizeof one.stamp, one.allocation.view().bytes);
+    return std::memcmp(one.allocation.view().contents(), &one.stamp, bytes) == 0;
   }
 
   Live take_one() {
@@ -151,27 +162,37 @@ class Session {
   }
 
   void free_one() {
-    if (!live_.empty()) take_one();
+    if (live_.empty()) return;
+    const Live one = take_one();
+    claimed_.erase(address(one));
   }
 
   void defer_one() {
     if (live_.empty()) return;
     Live one = take_one();
     const uint64_t value = in_.byte();
-    if (value > reached_) deferred_.emplace(value, one.allocation.held_bytes());
+    if (value > reached_) {
+      deferred_.emplace(value, std::pair(address(one), one.allocation.held_bytes()));
+    } else {
+      claimed_.erase(address(one));
+    }
     pool_->free_after(std::move(one.allocation), {timeline_, value});
   }
 
-  void forget_due() { deferred_.erase(deferred_.begin(), deferred_.upper_bound(reached_)); }
+  void forget_due(uint64_t reached) {
+    const auto end = deferred_.upper_bound(reached);
+    for (auto it = deferred_.begin(); it != end; ++it) claimed_.erase(it->second.first);
+    deferred_.erase(deferred_.begin(), end);
+  }
 
   void tidy() {
     const uint8_t what = in_.byte();
     if (what % 3 == 0) {
       pool_->trim();
-      forget_due();
+      forget_due(reached_);
     } else if (what % 3 == 1) {
       pool_->collect(true);
-      deferred_.clear();
+      forget_due(UINT64_MAX);
     } else {
       pool_->reset_statistics();
       allocations_before_reset_ = allocations_;
@@ -190,7 +211,8 @@ class Session {
       tag.bytes += one.allocation.held_bytes();
       tag.objects += 1;
     }
-    for (const auto& [value, held] : deferred_) bytes += held;
+    for (const auto& [value, block] : deferred_) bytes += block.second;
+    KR_REQUIRE(claimed_.size() == live_.size() + deferred_.size());
     KR_REQUIRE(s.live_bytes == bytes);
     KR_REQUIRE(s.live_objects == live_.size() + deferred_.size());
     for (uint32_t i = 0; i < kMemoryTags && deferred_.empty(); ++i) {
@@ -220,7 +242,8 @@ class Session {
   std::shared_ptr<Timeline> timeline_ = device_->new_timeline();
   std::optional<MemoryPool> pool_;
   std::vector<Live> live_;
-  std::multimap<uint64_t, uint64_t> deferred_;  // value: held bytes
+  std::multimap<uint64_t, std::pair<uintptr_t, uint64_t>> deferred_;  // value: address, held bytes
+  std::map<uintptr_t, uint64_t> claimed_;                             // address: held bytes
   bool tracking_ = true;
   uint64_t start_bytes_ = 0;
   uint64_t reached_ = 0;
