@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building and testing need: system packages, Rust, a Python venv, the Node client.
 # Says what it installs, installs only what is missing, and may be run again at any time.
+# Arguments add what only some need: bench (allocators that pool_bench compares with, loaded at run
+# time) and fuzz (clang with libFuzzer); Debian only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,8 +14,15 @@ readonly APT_LIBRARIES=(nlohmann-json3-dev libyaml-cpp-dev libspdlog-dev libfmt-
 readonly APT_TOOLS=(g++:g++ cmake:cmake ninja-build:ninja ccache:ccache pkg-config:pkg-config
   make:make git:git curl:curl clang-format-19:clang-format-19 clang-tidy-19:clang-tidy-19
   python3:python3 nodejs:node npm:npm ca-certificates:update-ca-certificates)
+readonly APT_BENCH=(libmimalloc2.0 libjemalloc2)
+readonly APT_FUZZ=(clang-19 libclang-rt-19-dev)
 readonly BREW_PACKAGES=(cmake ninja ccache boost nlohmann-json yaml-cpp spdlog fmt cli11 googletest
   google-benchmark llvm rust node python)
+
+for argument in "$@"; do
+  [[ $argument == bench || $argument == fuzz ]] || { echo "usage: scripts/setup.sh [bench] [fuzz]" >&2; exit 2; }
+done
+WANTED=" $* "
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { say "$*" >&2; exit 1; }
@@ -47,6 +56,8 @@ candidate() { apt-cache policy "$1" 2>/dev/null | awk '/Candidate:/ && $2 != "(n
 missing_apt() {
   local item
   for item in "${APT_LIBRARIES[@]}"; do has_package "$item" || echo "$item"; done
+  [[ $WANTED != *" bench "* ]] || for item in "${APT_BENCH[@]}"; do has_package "$item" || echo "$item"; done
+  [[ $WANTED != *" fuzz "* ]] || for item in "${APT_FUZZ[@]}"; do has_package "$item" || echo "$item"; done
   for item in "${APT_TOOLS[@]}"; do command -v "${item#*:}" >/dev/null || echo "${item%%:*}"; done
   if command -v python3 >/dev/null; then
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv

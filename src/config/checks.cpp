@@ -29,11 +29,16 @@ void check_pool(const RuntimeConfig& config, std::vector<std::string>& out) {
                     "heap_size_mb = {}; it is skipped",
                     size, pool.heap_size_mb));
   }
+  if (pool.allow_growth && config.memory.limit_mb == 0) {
+    out.push_back(
+        "memory_pool.allow_growth = true without memory.limit_mb: the pool may grow until the "
+        "device has no memory left");
+  }
   const int64_t heaps_mb = pool.heap_size_mb * pool.num_heaps;
   if (config.memory.limit_mb > 0 && heaps_mb > config.memory.limit_mb) {
     out.push_back(
         fmt::format("memory_pool: {} heaps of {} MB are {} MB, more than "
-                    "memory.limit_mb = {}; the pool gets fewer heaps",
+                    "memory.limit_mb = {}; the pool will not start",
                     pool.num_heaps, pool.heap_size_mb, heaps_mb, config.memory.limit_mb));
   }
 }

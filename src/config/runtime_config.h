@@ -16,6 +16,8 @@ struct MemoryPoolConfig {
   std::vector<int64_t> warmup_sizes = {32, 128, 512};
   bool track_statistics = true;
   bool log_exhaustion = true;
+  bool allow_growth = false;
+  std::string allocation_log;
 };
 
 struct BlitQueueConfig {

@@ -161,6 +161,14 @@ std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
       parts->info.name, format_bytes(parts->info.weight_bytes), device->info().name, context,
       format_bytes(parts->cache->bytes()), c.pool ? "on" : "off", c.blit ? "on" : "off",
       c.ring ? "on" : "off");
+  const runtime::StaticPlan& plan = parts->runner->largest_plan();
+  if (plan.naive_bytes > 0) {
+    log().info(
+        "[engine.create] static plan: {} activations of a step of {} rows in {}; one by one they "
+        "would take {}",
+        plan.tensors.size(), runner.max_rows, format_bytes(plan.planned_bytes),
+        format_bytes(plan.naive_bytes));
+  }
   return std::make_unique<EngineImpl>(std::move(parts));
 }
 

@@ -151,9 +151,11 @@ void EngineImpl::run() {
     } else {
       publish();
       std::unique_lock lock(intake_mutex_);
-      intake_changed_.wait_for(lock, std::chrono::milliseconds(200), [this] {
+      const bool busy = intake_changed_.wait_for(lock, std::chrono::milliseconds(200), [this] {
         return !intake_.empty() || !cancels_.empty() || stopping_;
       });
+      lock.unlock();
+      if (!busy) p_->components.allocator->trim();
     }
   }
 }

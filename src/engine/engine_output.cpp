@@ -165,6 +165,12 @@ EngineStatistics EngineImpl::statistics() const {
   const std::lock_guard lock(statistics_mutex_);
   EngineStatistics out = statistics_;
   out.pool = p_->components.allocator->statistics();
+  out.pool.allocations_per_token = out.generation_tokens_total
+                                       ? static_cast<double>(out.pool.total_allocations) /
+                                             static_cast<double>(out.generation_tokens_total)
+                                       : 0;
+  out.pool.activation_planned_bytes = p_->runner->largest_plan().planned_bytes;
+  out.pool.activation_naive_bytes = p_->runner->largest_plan().naive_bytes;
   out.blit = p_->components.transfers->statistics();
   if (p_->components.ring) out.ring = p_->components.ring->statistics();
   out.device_busy_ns = busy_ns_;

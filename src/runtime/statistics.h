@@ -30,12 +30,21 @@ struct PoolStatistics {
   uint64_t exhaustion_count = 0;    // bursts of fallback
   uint64_t device_allocations = 0;  // heaps and buffers asked of the device, ever
   uint64_t heap_bytes = 0;
-  uint64_t live_bytes = 0;  // heaps and on-demand together
+  uint64_t on_demand_bytes = 0;  // with heap_bytes, what the pool holds of the device
+  uint64_t cached_bytes = 0;     // free small blocks kept for reuse
+  uint64_t heaps_grown = 0;      // heaps added because the others were full, ever
+  uint64_t heaps_trimmed = 0;    // of those, given back, ever
+  uint64_t live_bytes = 0;       // heaps and on-demand together
   uint64_t live_objects = 0;
   uint64_t peak_bytes = 0;
   uint64_t largest_free_block_bytes = 0;
-  double fragmentation = 0;  // 1 - largest free block / free bytes
+  double fragmentation = 0;  // free bytes outside the largest free block of their heap / free bytes
   std::array<TagStatistics, kMemoryTags> tags{};
+  // The engine's: total_allocations by generated token, and a step's activations with and without
+  // overlap of what is not alive together (0 where steps have no static plan).
+  double allocations_per_token = 0;
+  uint64_t activation_planned_bytes = 0;
+  uint64_t activation_naive_bytes = 0;
 };
 
 // Why a transfer had to wait before it was queued.

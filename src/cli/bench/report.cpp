@@ -45,11 +45,19 @@ Json pool_json(const runtime::PoolStatistics& s) {
           {"largest_allocation_mb", s.largest_allocation_mb},
           {"exhaustion_count", s.exhaustion_count},
           {"device_allocations", s.device_allocations},
+          {"allocations_per_token", s.allocations_per_token},
+          {"heap_bytes", s.heap_bytes},
+          {"on_demand_bytes", s.on_demand_bytes},
+          {"cached_bytes", s.cached_bytes},
+          {"heaps_grown", s.heaps_grown},
+          {"heaps_trimmed", s.heaps_trimmed},
           {"live_bytes", s.live_bytes},
           {"live_objects", s.live_objects},
           {"peak_bytes", s.peak_bytes},
           {"largest_free_block_bytes", s.largest_free_block_bytes},
           {"fragmentation", s.fragmentation},
+          {"activation_planned_bytes", s.activation_planned_bytes},
+          {"activation_naive_bytes", s.activation_naive_bytes},
           {"tags", tags}};
 }
 

@@ -6,7 +6,7 @@
 
 #include "kernels/ops/kv_layout.h"
 #include "model/formats/model_config.h"
-#include "runtime/memory_pool/allocator.h"
+#include "runtime/memory_pool/page_pool.h"
 
 namespace krserve::engine {
 
@@ -29,33 +29,28 @@ class KvCache {
 
   // The layout for kernels, layer 0.
   const ops::KvLayout& layout() const { return layout_; }
-  const std::vector<BufferView>& segments() const { return views_; }
+  const std::vector<BufferView>& segments() const { return pages_.segments(); }
 
-  uint32_t total_pages() const { return total_pages_; }
-  uint32_t free_pages() const { return static_cast<uint32_t>(free_.size()); }
-  uint32_t used_pages() const { return total_pages_ - free_pages(); }
+  uint32_t total_pages() const { return pages_.total(); }
+  uint32_t free_pages() const { return pages_.free(); }
+  uint32_t used_pages() const { return total_pages() - free_pages(); }
   uint32_t pages_for(uint64_t tokens) const;
-  uint64_t bytes() const;
+  uint64_t bytes() const { return pages_.bytes(); }
 
   // Appends pages to `pages` until it holds `tokens`; false (and nothing taken) if too few are
   // free.
   bool grow(std::vector<uint32_t>& pages, uint64_t tokens);
   // Gives all pages back.
-  void release(std::vector<uint32_t>& pages);
+  void release(std::vector<uint32_t>& pages) { pages_.give_back(pages); }
   // A hung step may still write these: they stay out of use, released or not, until
   // lift_quarantine.
-  void quarantine(const std::vector<uint32_t>& pages);
-  void lift_quarantine();
-  bool check_integrity() const;
+  void quarantine(const std::vector<uint32_t>& pages) { pages_.quarantine(pages); }
+  void lift_quarantine() { pages_.lift_quarantine(); }
+  bool check_integrity() const { return pages_.check_integrity(); }
 
  private:
   ops::KvLayout layout_{};
-  uint32_t total_pages_ = 0;
-  std::vector<runtime::Allocation> segments_;
-  std::vector<BufferView> views_;
-  std::vector<uint32_t> free_;  // a stack: the page used last is the warmest
-  std::vector<bool> quarantined_;
-  std::vector<uint32_t> held_back_;  // released while quarantined
+  runtime::PagePool pages_;
 };
 
 }  // namespace krserve::engine

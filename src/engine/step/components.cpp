@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include "runtime/blit_queue/blit_queue.h"
 #include "runtime/blit_queue/direct_blit.h"
+#include "runtime/memory_pool/allocation_log.h"
 #include "runtime/memory_pool/memory_pool.h"
 
 namespace krserve::engine {
@@ -59,6 +60,10 @@ Components make_components(std::shared_ptr<Device> device, const MetalOptimizati
     out.allocator = std::make_unique<runtime::MemoryPool>(out.device, config.memory_pool, limit);
   });
   if (!out.pool) out.allocator = std::make_unique<runtime::DirectAllocator>(out.device, limit);
+  if (!config.memory_pool.allocation_log.empty()) {
+    out.allocator = std::make_unique<runtime::LoggingAllocator>(std::move(out.allocator),
+                                                                config.memory_pool.allocation_log);
+  }
   try_start(config, config.command_buffer_ring.enabled, "command ring", [&] {
     out.ring =
         std::make_unique<runtime::CommandRing>(out.device, out.compute, config.command_buffer_ring);

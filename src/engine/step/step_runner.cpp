@@ -31,6 +31,9 @@ StepRunner::StepRunner(Components& components, const Decoder& decoder,
                        const std::vector<BufferView>& kv_segments, const StepRunnerOptions& options)
     : c_(components), decoder_(decoder), kv_segments_(kv_segments), options_(options) {
   largest_ = {options.max_rows, options.slots};
+  if (c_.pool) {
+    largest_plan_ = runtime::plan_offsets(activation_tensors(decoder_.config(), largest_), 256);
+  }
   timeline_ = c_.device->new_timeline();
   make_slot_state();
 }

@@ -62,6 +62,8 @@ class StepRunner {
   // Busy time of the compute queue since the last reset.
   uint64_t busy_ns() const { return busy_ns_; }
   void reset_busy();
+  // Activations of the largest step; empty without the pool, whose steps have no plan.
+  const runtime::StaticPlan& largest_plan() const { return largest_plan_; }
   // Steps that have ended since the last call: feeds busy time and overlap.
   void note_completed();
 
@@ -84,6 +86,7 @@ class StepRunner {
   const std::vector<BufferView> kv_segments_;
   const StepRunnerOptions options_;
   StepCapacity largest_;
+  runtime::StaticPlan largest_plan_;
 
   runtime::Allocation last_token_;
   runtime::Allocation token_counts_;

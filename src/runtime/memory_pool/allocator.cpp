@@ -14,41 +14,11 @@ const char* to_string(MemoryTag tag) {
   return kNames[static_cast<uint32_t>(tag)];
 }
 
-void Allocation::reset() noexcept {
-  if (owner_ == nullptr) return;
+void Allocation::give_back() noexcept {
   owner_->release(*this);
   owner_ = nullptr;
   view_ = {};
   buffer_.reset();
-}
-
-void Allocation::swap(Allocation& other) noexcept {
-  std::swap(owner_, other.owner_);
-  std::swap(view_, other.view_);
-  std::swap(tag_, other.tag_);
-  std::swap(held_bytes_, other.held_bytes_);
-  std::swap(heap_, other.heap_);
-  std::swap(block_, other.block_);
-  std::swap(buffer_, other.buffer_);
-}
-
-void Allocator::free_after(Allocation allocation, TimelinePoint point) {
-  if (!allocation || point.reached()) return;
-  const std::lock_guard lock(deferred_mutex_);
-  deferred_.push_back({std::move(allocation), std::move(point)});
-}
-
-void Allocator::collect(bool all) {
-  std::vector<Deferred> due;
-  {
-    const std::lock_guard lock(deferred_mutex_);
-    const auto first_due =
-        std::partition(deferred_.begin(), deferred_.end(),
-                       [&](const Deferred& entry) { return !all && !entry.point.reached(); });
-    due.assign(std::make_move_iterator(first_due), std::make_move_iterator(deferred_.end()));
-    deferred_.erase(first_due, deferred_.end());
-  }
-  // Given back here, outside the lock.
 }
 
 void MemoryLedger::add(MemoryTag tag, uint64_t bytes) {
@@ -81,13 +51,13 @@ void MemoryLedger::write(PoolStatistics& out) const {
   out.tags = tags_;
 }
 
-std::string MemoryLedger::describe_live() const {
+std::string describe_live(const std::array<TagStatistics, kMemoryTags>& tags) {
   std::string text;
   for (uint32_t i = 0; i < kMemoryTags; ++i) {
-    if (tags_[i].objects == 0) continue;
+    if (tags[i].objects == 0) continue;
     text += fmt::format("{}{}: {} objects, {}", text.empty() ? "" : "; ",
-                        to_string(static_cast<MemoryTag>(i)), tags_[i].objects,
-                        format_bytes(tags_[i].bytes));
+                        to_string(static_cast<MemoryTag>(i)), tags[i].objects,
+                        format_bytes(tags[i].bytes));
   }
   return text;
 }
@@ -117,10 +87,12 @@ DirectAllocator::DirectAllocator(std::shared_ptr<Device> device, MemoryLimit lim
 
 DirectAllocator::~DirectAllocator() {
   collect(true);
+  const std::string live = describe_live(statistics().tags);
+  if (!live.empty()) log().warn("[direct_allocator.destroy] still allocated at shutdown: {}", live);
 }
 
 Allocation DirectAllocator::allocate(uint64_t bytes, MemoryTag tag) {
-  collect();
+  free_due();
   std::unique_ptr<Buffer> buffer;
   {
     const std::lock_guard growth(growth_mutex_);

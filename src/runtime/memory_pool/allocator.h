@@ -4,50 +4,14 @@
 
 #include <memory>
 #include <mutex>
-#include <vector>
+#include <string>
 
 #include "device/device.h"
+#include "runtime/memory_pool/allocation.h"
+#include "runtime/memory_pool/deferred_frees.h"
 #include "runtime/statistics.h"
 
 namespace krserve::runtime {
-
-class Allocator;
-
-// Owns a piece of device memory; gives it back when destroyed. Must not outlive its allocator.
-class Allocation {
- public:
-  Allocation() = default;
-  Allocation(Allocation&& other) noexcept { swap(other); }
-  Allocation& operator=(Allocation&& other) noexcept {
-    if (this != &other) {
-      reset();
-      swap(other);
-    }
-    return *this;
-  }
-  ~Allocation() { reset(); }
-
-  explicit operator bool() const { return owner_ != nullptr; }
-  // Exactly the bytes asked for.
-  const BufferView& view() const { return view_; }
-  MemoryTag tag() const { return tag_; }
-  void reset() noexcept;
-
- private:
-  friend class Allocator;
-  friend class MemoryPool;
-  friend class DirectAllocator;
-
-  void swap(Allocation& other) noexcept;
-
-  Allocator* owner_ = nullptr;
-  BufferView view_;
-  MemoryTag tag_ = MemoryTag::kOther;
-  uint64_t held_bytes_ = 0;         // with rounding
-  uint32_t heap_ = UINT32_MAX;      // index of the pool's heap, or
-  uint32_t block_ = 0;              // with its block,
-  std::unique_ptr<Buffer> buffer_;  // an on-demand buffer
-};
 
 class Allocator {
  public:
@@ -60,9 +24,18 @@ class Allocator {
   virtual Allocation allocate(uint64_t bytes, MemoryTag tag) = 0;
   // Frees when the point is reached, without a wait: looked at by later allocations and collect().
   // A point that is poisoned is never reached; collect(true) frees what waits for it.
-  void free_after(Allocation allocation, TimelinePoint point);
-  // Frees what is due; with `all`, everything deferred (the device is idle or gone).
-  void collect(bool all = false);
+  void free_after(Allocation allocation, TimelinePoint point) {
+    deferred_.add(std::move(allocation), std::move(point));
+  }
+  // Frees what is due; with `all`, everything deferred (the device is idle or gone), and blocks
+  // kept for reuse are merged again.
+  void collect(bool all = false) {
+    deferred_.free_due(all);
+    collected(all);
+  }
+  // Gives memory that it holds beyond its fixed size, and that nobody uses, back to the device;
+  // returns how many bytes. For times without work.
+  virtual uint64_t trim() { return 0; }
 
   virtual PoolStatistics statistics() const = 0;
   virtual void reset_statistics() = 0;
@@ -71,15 +44,16 @@ class Allocator {
 
  protected:
   friend class Allocation;
+  friend class AllocatorAdaptor;
   virtual void release(Allocation& allocation) noexcept = 0;
+  // The rest of collect().
+  virtual void collected(bool all) { (void)all; }
+  void free_due() {
+    if (deferred_.pending()) deferred_.free_due(false);
+  }
 
  private:
-  struct Deferred {
-    Allocation allocation;
-    TimelinePoint point;
-  };
-  std::mutex deferred_mutex_;
-  std::vector<Deferred> deferred_;
+  DeferredFrees deferred_;
 };
 
 // Live, peak and per-tag counts. Not thread-safe.
@@ -89,8 +63,6 @@ class MemoryLedger {
   void remove(MemoryTag tag, uint64_t bytes);
   void restart_peaks();
   void write(PoolStatistics& out) const;
-  // "kv 2 objects 64.0 MiB, other ..." ; empty when nothing is live.
-  std::string describe_live() const;
   // True when the tags add up to the totals.
   bool balanced() const;
 
@@ -100,6 +72,9 @@ class MemoryLedger {
   uint64_t live_objects_ = 0;
   uint64_t peak_bytes_ = 0;
 };
+
+// "kv: 2 objects, 64.0 MiB; other: ..."; empty when nothing is live.
+std::string describe_live(const std::array<TagStatistics, kMemoryTags>& tags);
 
 // Refuses what would take the device past its limit. reserved_bytes counts memory the device does
 // not know of, such as mapped weights.

@@ -38,8 +38,10 @@ StaticPlan plan_offsets(std::vector<PlannedTensor> tensors, uint64_t alignment) 
   plan.tensors = std::move(tensors);
   std::vector<size_t> order(plan.tensors.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return plan.tensors[a].bytes > plan.tensors[b].bytes;
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    const uint64_t bytes_a = plan.tensors[a].bytes;
+    const uint64_t bytes_b = plan.tensors[b].bytes;
+    return bytes_a != bytes_b ? bytes_a > bytes_b : a < b;
   });
   std::vector<const PlannedTensor*> placed;
   for (const size_t index : order) {

@@ -11,9 +11,11 @@ Tlsf::Tlsf(uint64_t size_bytes, uint64_t granularity)
       granularity_log2_(static_cast<uint32_t>(std::countr_zero(granularity))) {
   assert(std::has_single_bit(granularity) && size_bytes >= granularity);
   for (auto& row : heads_) row.fill(kNone);
+  // Room for blocks of 4 KiB on average, so that growing rarely interrupts; untouched memory.
+  reserve_nodes(std::clamp<uint64_t>(size_bytes / 4096, 64, uint64_t{1} << 18));
   const uint32_t id = new_node();
   nodes_[id].size = size_bytes >> granularity_log2_;
-  size_bytes_ = nodes_[id].size << granularity_log2_;
+  size_bytes_ = uint64_t{nodes_[id].size} << granularity_log2_;
   insert_free(id);
 }
 
@@ -32,7 +34,21 @@ Tlsf::Class Tlsf::class_to_search(uint64_t granules) {
   return class_of(granules);
 }
 
+// A block of the same class that is large enough; kNone if none is among the first.
+uint32_t Tlsf::walk_own_class(uint64_t granules, uint32_t most) const {
+  const auto [first, second] = class_of(granules);
+  uint32_t id = heads_[first][second];
+  for (uint32_t i = 0; i < most && id != kNone; ++i, id = nodes_[id].next_free) {
+    if (nodes_[id].size >= granules) return id;
+  }
+  return kNone;
+}
+
 std::optional<uint32_t> Tlsf::find(uint64_t granules) const {
+  if (granules >= kCloseFitGranules) {
+    const uint32_t id = walk_own_class(granules, kMaxClassWalk);
+    if (id != kNone) return id;
+  }
   auto [first, second] = class_to_search(granules);
   if (first >= kFirstLevels) return std::nullopt;
   uint32_t bits = second_level_bits_[first] & (~0U << second);
@@ -40,12 +56,8 @@ std::optional<uint32_t> Tlsf::find(uint64_t granules) const {
     const uint64_t above = first + 1 < 64 ? first_level_bits_ & (~uint64_t{0} << (first + 1)) : 0;
     if (above == 0) {
       // The class of its own size may still hold a block that fits.
-      const auto [f, s] = class_of(granules);
-      uint32_t id = heads_[f][s];
-      for (uint32_t i = 0; i < kMaxClassWalk && id != kNone; ++i, id = nodes_[id].next_free) {
-        if (nodes_[id].size >= granules) return id;
-      }
-      return std::nullopt;
+      const uint32_t id = walk_own_class(granules, kMaxClassWalk);
+      return id == kNone ? std::nullopt : std::optional(id);
     }
     first = static_cast<uint32_t>(std::countr_zero(above));
     bits = second_level_bits_[first];
@@ -53,28 +65,78 @@ std::optional<uint32_t> Tlsf::find(uint64_t granules) const {
   return heads_[first][static_cast<uint32_t>(std::countr_zero(bits))];
 }
 
+uint64_t Tlsf::granules_for(uint64_t bytes) const {
+  const uint64_t below = (uint64_t{1} << granularity_log2_) - 1;
+  return (bytes >> granularity_log2_) + ((bytes & below) != 0 ? 1 : 0);
+}
+
+Tlsf::Block Tlsf::block_of(uint32_t id) const {
+  const Node& node = nodes_[id];
+  return {node.offset << granularity_log2_, uint64_t{node.size} << granularity_log2_, id};
+}
+
+void Tlsf::split(uint32_t id, uint64_t granules, uint32_t rest) {
+  Node& node = nodes_[id];
+  nodes_[rest].offset = node.offset + granules;
+  nodes_[rest].size = node.size - granules;
+  nodes_[rest].previous = id;
+  nodes_[rest].next = node.next;
+  if (node.next != kNone) nodes_[node.next].previous = rest;
+  node.next = rest;
+  node.size = granules;
+}
+
+bool Tlsf::fits(uint64_t bytes) const {
+  const uint64_t granules = granules_for(bytes);
+  return granules > 0 && granules <= free_bytes_ >> granularity_log2_ && find(granules).has_value();
+}
+
 std::optional<Tlsf::Block> Tlsf::allocate(uint64_t bytes) {
-  const uint64_t granules = (bytes + (uint64_t{1} << granularity_log2_) - 1) >> granularity_log2_;
+  const uint64_t granules = granules_for(bytes);
   if (granules == 0 || granules > size_bytes_ >> granularity_log2_) return std::nullopt;
   const std::optional<uint32_t> found = find(granules);
   if (!found) return std::nullopt;
   const uint32_t id = *found;
-  const bool split = nodes_[id].size > granules;
-  const uint32_t rest = split ? new_node() : kNone;  // first: it may throw
+  const bool splits = nodes_[id].size > granules;
+  const uint32_t rest = splits ? new_node() : kNone;  // first: it may throw
   remove_free(id);
-  if (split) {
-    Node& node = nodes_[id];
-    nodes_[rest].offset = node.offset + granules;
-    nodes_[rest].size = node.size - granules;
-    nodes_[rest].previous = id;
-    nodes_[rest].next = node.next;
-    if (node.next != kNone) nodes_[node.next].previous = rest;
-    node.next = rest;
-    node.size = granules;
+  if (splits) {
+    split(id, granules, rest);
     insert_free(rest);
   }
   ++live_blocks_;
-  return Block{nodes_[id].offset << granularity_log2_, granules << granularity_log2_, id};
+  return block_of(id);
+}
+
+uint32_t Tlsf::allocate_run(uint64_t bytes, uint32_t count, Block* out) {
+  const uint64_t granules = granules_for(bytes);
+  if (granules == 0 || granules > size_bytes_ >> granularity_log2_) return 0;
+  const auto [first, second] = class_of(granules);
+  uint32_t taken = 0;
+  for (; taken < count; ++taken) {
+    const uint32_t id = heads_[first][second];
+    if (id == kNone || nodes_[id].size != granules) break;
+    remove_free(id);
+    ++live_blocks_;
+    out[taken] = block_of(id);
+  }
+  if (taken > 0) return taken;
+  for (; count > 0; count /= 2) {
+    reserve_nodes(count);  // so that nothing below throws
+    auto piece = allocate(granules * count << granularity_log2_);
+    if (!piece) continue;
+    uint32_t id = piece->id;
+    for (; taken + 1 < count; ++taken) {
+      const uint32_t rest = new_node();
+      split(id, granules, rest);
+      ++live_blocks_;
+      out[taken] = block_of(id);
+      id = rest;
+    }
+    out[taken++] = block_of(id);
+    return taken;
+  }
+  return 0;
 }
 
 void Tlsf::free(uint32_t id) {
@@ -94,10 +156,21 @@ void Tlsf::free(uint32_t id) {
   }
 }
 
+bool Tlsf::is_live(uint32_t id, uint64_t bytes) const {
+  return id < nodes_.size() && !nodes_[id].is_free &&
+         uint64_t{nodes_[id].size} << granularity_log2_ == bytes;
+}
+
+void Tlsf::reserve_nodes(uint64_t count) {
+  if (nodes_.capacity() - nodes_.size() + unused_.size() >= count) return;
+  nodes_.reserve(2 * nodes_.capacity() + count);
+  unused_.reserve(nodes_.capacity());  // so that free() never allocates
+}
+
 uint32_t Tlsf::new_node() {
   if (unused_.empty()) {
+    reserve_nodes(1);
     nodes_.emplace_back();
-    unused_.reserve(nodes_.capacity());  // so that free() never allocates
     return static_cast<uint32_t>(nodes_.size() - 1);
   }
   const uint32_t id = unused_.back();
@@ -110,14 +183,14 @@ void Tlsf::insert_free(uint32_t id) {
   Node& node = nodes_[id];
   const auto [first, second] = class_of(node.size);
   uint32_t& head = heads_[first][second];
-  node.is_free = true;
+  node.is_free = 1;
   node.previous_free = kNone;
   node.next_free = head;
   if (head != kNone) nodes_[head].previous_free = id;
   head = id;
   second_level_bits_[first] |= 1U << second;
   first_level_bits_ |= uint64_t{1} << first;
-  free_bytes_ += node.size << granularity_log2_;
+  free_bytes_ += uint64_t{node.size} << granularity_log2_;
 }
 
 void Tlsf::remove_free(uint32_t id) {
@@ -133,8 +206,8 @@ void Tlsf::remove_free(uint32_t id) {
     second_level_bits_[first] &= ~(1U << second);
     if (second_level_bits_[first] == 0) first_level_bits_ &= ~(uint64_t{1} << first);
   }
-  node.is_free = false;
-  free_bytes_ -= node.size << granularity_log2_;
+  node.is_free = 0;
+  free_bytes_ -= uint64_t{node.size} << granularity_log2_;
 }
 
 void Tlsf::absorb_next(uint32_t id) {
@@ -152,7 +225,7 @@ uint64_t Tlsf::largest_free_bytes() const {
   const auto second = static_cast<uint32_t>(std::bit_width(second_level_bits_[first]) - 1);
   uint64_t largest = 0;
   for (uint32_t id = heads_[first][second]; id != kNone; id = nodes_[id].next_free) {
-    largest = std::max(largest, nodes_[id].size);
+    largest = std::max<uint64_t>(largest, nodes_[id].size);
   }
   return largest << granularity_log2_;
 }

@@ -62,14 +62,29 @@ void write_pool(PrometheusWriter& w, const runtime::PoolStatistics& p) {
             as_double(p.exhaustion_count));
   w.counter("krserve:pool_device_allocations_total", "Heaps and buffers asked of the device.",
             as_double(p.device_allocations));
+  w.gauge("krserve:pool_allocations_per_token", "Allocations by generated token.",
+          p.allocations_per_token);
   w.gauge("krserve:pool_heap_bytes", "Bytes of all heaps.", as_double(p.heap_bytes));
+  w.gauge("krserve:pool_on_demand_bytes", "Bytes of on-demand device buffers.",
+          as_double(p.on_demand_bytes));
+  w.gauge("krserve:pool_cached_bytes", "Free small blocks kept for reuse.",
+          as_double(p.cached_bytes));
+  w.counter("krserve:pool_heaps_grown_total", "Heaps added because the others were full.",
+            as_double(p.heaps_grown));
+  w.counter("krserve:pool_heaps_trimmed_total", "Added heaps given back to the device.",
+            as_double(p.heaps_trimmed));
   w.gauge("krserve:pool_live_bytes", "Bytes in use, in heaps and on demand.",
           as_double(p.live_bytes));
   w.gauge("krserve:pool_live_objects", "Allocations in use.", as_double(p.live_objects));
   w.gauge("krserve:pool_peak_bytes", "Most bytes ever in use.", as_double(p.peak_bytes));
   w.gauge("krserve:pool_largest_free_block_bytes", "Largest free block in a heap.",
           as_double(p.largest_free_block_bytes));
-  w.gauge("krserve:pool_fragmentation", "1 - largest free block by free bytes.", p.fragmentation);
+  w.gauge("krserve:pool_fragmentation",
+          "Free bytes outside the largest free block of their heap, 0 to 1.", p.fragmentation);
+  w.gauge("krserve:pool_activation_planned_bytes", "Activations of the largest step, overlapped.",
+          as_double(p.activation_planned_bytes));
+  w.gauge("krserve:pool_activation_naive_bytes", "Activations of the largest step, one by one.",
+          as_double(p.activation_naive_bytes));
   write_by_tag(w, p, "krserve:pool_tag_bytes", "Bytes in use by purpose.", &TagStatistics::bytes);
   write_by_tag(w, p, "krserve:pool_tag_objects", "Allocations in use by purpose.",
                &TagStatistics::objects);

@@ -34,8 +34,18 @@ TEST(Checks, HeapsBeyondTheMemoryLimitAreNamed) {
   config.memory.limit_mb = 255;
   EXPECT_THAT(config_warnings(config),
               ElementsAre("memory_pool: 2 heaps of 128 MB are 256 MB, more than memory.limit_mb = "
-                          "255; the pool gets fewer heaps"));
+                          "255; the pool will not start"));
   config.memory.limit_mb = 256;
+  EXPECT_THAT(config_warnings(config), IsEmpty());
+}
+
+TEST(Checks, GrowthWithoutALimitIsNamed) {
+  RuntimeConfig config = load_preset("realtime").values;
+  config.metal_optimizations.memory_pool.allow_growth = true;
+  EXPECT_THAT(config_warnings(config),
+              ElementsAre("memory_pool.allow_growth = true without memory.limit_mb: the pool may "
+                          "grow until the device has no memory left"));
+  config.memory.limit_mb = 4096;
   EXPECT_THAT(config_warnings(config), IsEmpty());
 }
 

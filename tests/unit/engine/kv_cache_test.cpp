@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/error.h"
@@ -90,6 +91,25 @@ TEST_F(KvCacheTest, PagesAreNeverSharedAndComeBack) {
   cache.release(a);
   cache.release(b);
   EXPECT_EQ(cache.free_pages(), cache.total_pages());
+  EXPECT_TRUE(cache.check_integrity());
+}
+
+TEST_F(KvCacheTest, QuarantinedPagesAreNotHandedOutEvenIfTheyWereFreeAlready) {
+  KvCache cache(small_model(), options(64), allocator_);
+  std::vector<uint32_t> finished;
+  ASSERT_TRUE(cache.grow(finished, 32));
+  const std::vector<uint32_t> written = finished;  // a hung step still has these
+  cache.release(finished);
+  cache.quarantine(written);
+  EXPECT_EQ(cache.free_pages(), 2U);
+  std::vector<uint32_t> other;
+  EXPECT_FALSE(cache.grow(other, 48));
+  ASSERT_TRUE(cache.grow(other, 32));
+  for (const uint32_t page : written) {
+    EXPECT_EQ(std::count(other.begin(), other.end(), page), 0) << page;
+  }
+  cache.lift_quarantine();
+  EXPECT_EQ(cache.free_pages(), 2U);
   EXPECT_TRUE(cache.check_integrity());
 }
 

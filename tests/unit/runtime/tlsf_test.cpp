@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <random>
 
@@ -69,7 +70,18 @@ TEST_P(TlsfRandom, AgreesWithASimpleModel) {
   Model model(c.size);
   for (int i = 0; i < 50000; ++i) {
     const bool allocate = model.live() == 0 || random() % (2 * c.target_live) >= model.live();
-    if (allocate) {
+    if (allocate && random() % 8 == 0) {
+      const uint64_t bytes = 1 + random() % (1 + c.largest_request / 64);
+      std::array<Tlsf::Block, 16> run;
+      const auto count = static_cast<uint32_t>(1 + random() % run.size());
+      const uint32_t taken = tlsf.allocate_run(bytes, count, run.data());
+      ASSERT_LE(taken, count);
+      for (uint32_t n = 0; n < taken; ++n) {
+        ASSERT_EQ(run[n].bytes, align_up(bytes, c.granularity));
+        ASSERT_TRUE(tlsf.is_live(run[n].id, run[n].bytes));
+        ASSERT_NO_FATAL_FAILURE(model.add(run[n]));
+      }
+    } else if (allocate) {
       // Sizes of every order of magnitude.
       const uint64_t bytes =
           1 + random() % (1 + (c.largest_request - 1) / (uint64_t{1} << random() % 16));
@@ -156,6 +168,25 @@ TEST(Tlsf, FindsAFitBehindOthersOfItsClass) {
   const auto block = tlsf.allocate(1002 * 64);
   ASSERT_TRUE(block.has_value());
   EXPECT_EQ(block->offset, 0U);
+  EXPECT_TRUE(tlsf.check_integrity());
+}
+
+TEST(Tlsf, ARunTakesHolesOfItsSizeFirstAndElseCutsOneBlock) {
+  Tlsf tlsf(1000 * 64, 64);
+  std::array<Tlsf::Block, 8> run;
+  ASSERT_EQ(tlsf.allocate_run(3 * 64, 8, run.data()), 8U);
+  for (uint32_t i = 1; i < 8; ++i) EXPECT_EQ(run[i].offset, run[i - 1].offset + 3 * 64);
+  ASSERT_TRUE(tlsf.allocate(64));
+  tlsf.free(run[2].id);
+  tlsf.free(run[5].id);
+  std::array<Tlsf::Block, 8> again;
+  ASSERT_EQ(tlsf.allocate_run(3 * 64, 8, again.data()), 2U) << "the two holes and nothing new";
+  EXPECT_EQ(std::min(again[0].offset, again[1].offset), run[2].offset);
+  EXPECT_EQ(std::max(again[0].offset, again[1].offset), run[5].offset);
+  ASSERT_TRUE(tlsf.allocate(tlsf.free_bytes() - 7 * 64));
+  EXPECT_EQ(tlsf.allocate_run(3 * 64, 8, again.data()), 2U) << "8 and 4 do not fit";
+  EXPECT_EQ(tlsf.allocate_run(3 * 64, 8, again.data()), 0U);
+  EXPECT_EQ(tlsf.allocate_run(UINT64_MAX, 8, again.data()), 0U);
   EXPECT_TRUE(tlsf.check_integrity());
 }
 
