@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace {
 
-constexpr int kRandomInputs = 60;
+constexpr int kRandomInputs = 500;
 constexpr size_t kLongest = 2000;
 
 int run_corpus(const std::filesystem::path& folder) {

@@ -45,7 +45,12 @@ class Allocation {
     std::swap(owner_, other.owner_);
     std::swap(view_, other.view_);
     std::swap(tag_, other.tag_);
-    std::swap(shard_, other.shard_);
+    const uint32_t shard = shard_;
+    shard_ = other.shard_;
+    other.shard_ = shard;
+    const uint32_t cached = cached_;
+    cached_ = other.cached_;
+    other.cached_ = cached;
     std::swap(held_bytes_, other.held_bytes_);
     std::swap(heap_, other.heap_);
     std::swap(block_, other.block_);
@@ -55,7 +60,9 @@ class Allocation {
   Allocator* owner_ = nullptr;
   BufferView view_;
   MemoryTag tag_ = MemoryTag::kOther;
-  uint32_t shard_ = kNone;  // of the pool's small-block cache, if it came from there
+  // Of the pool: the shard that counts it, and whether its block came through the shard's cache.
+  uint32_t shard_ : 31 = 0;
+  uint32_t cached_ : 1 = 0;
   uint64_t held_bytes_ = 0;
   uint32_t heap_ = kNone;           // index of the pool's heap, or
   uint32_t block_ = 0;              // with its block,

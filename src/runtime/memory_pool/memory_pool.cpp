@@ -17,9 +17,9 @@ namespace krserve::runtime {
 namespace {
 
 // Of the pool's bytes, each shard may keep one part in so many.
-constexpr uint64_t kBudgetFraction = 512;
-constexpr uint64_t kMostBudgetBytes = 2 * kMiB;
-constexpr int kSpins = 100;
+constexpr uint64_t kBudgetFraction = 128;
+constexpr uint64_t kMostBudgetBytes = 8 * kMiB;
+constexpr int kSpins = 400;
 
 void cpu_pause() {
 #if defined(__x86_64__)
@@ -54,7 +54,7 @@ MemoryPool::MemoryPool(std::shared_ptr<Device> device, const MemoryPoolConfig& c
       limit_(limit),
       shards_(std::make_unique<SmallCache[]>(kShards)),
       heaps_(std::max<uint64_t>(64, device_->info().alignment_bytes)),
-      books_(config.track_statistics, counts_) {
+      books_(counts_) {
   for (uint32_t i = 0; i < kShards; ++i) counts_[i] = &shards_[i].counts;
   if (config.heap_size_mb < 1 || config.num_heaps < 1) {
     throw_error<ConfigError>("memory_pool.create",
@@ -64,7 +64,7 @@ MemoryPool::MemoryPool(std::shared_ptr<Device> device, const MemoryPoolConfig& c
   make_heaps();
   shard_budget_bytes_ = std::min(heaps_.bytes() / kBudgetFraction, kMostBudgetBytes);
   // A class is worth a cache if some of its blocks fit.
-  small_bytes_ = std::min(kSmallGranules * heaps_.granularity(), shard_budget_bytes_ / 4);
+  cached_bytes_ = std::min(kCachedGranules * heaps_.granularity(), shard_budget_bytes_ / 4);
   warm_up(config.warmup_sizes);
 }
 
@@ -132,7 +132,8 @@ Allocation MemoryPool::allocate(uint64_t bytes, MemoryTag tag) {
   free_due();
   Allocation result;
   result.tag_ = tag;
-  if (bytes <= small_bytes_ && allocate_small(bytes, result)) return result;
+  result.shard_ = thread_number() % kShards;
+  if (bytes <= cached_bytes_ && allocate_cached(bytes, result)) return result;
   if (allocate_from_heaps(bytes, result)) return result;
   if (bytes <= heap_bytes()) {
     merge_free();
@@ -143,24 +144,23 @@ Allocation MemoryPool::allocate(uint64_t bytes, MemoryTag tag) {
   return result;
 }
 
-void MemoryPool::hand_out(const HeapBlock& block, uint64_t bytes, Allocation& out) {
+void MemoryPool::hand_out(SmallCache& shard, const HeapBlock& block, uint64_t bytes,
+                          Allocation& out) {
   out.owner_ = this;
   out.heap_ = block.heap;
   out.block_ = block.block;
   out.held_bytes_ = block.bytes;
   out.view_ = {block.buffer, block.offset, bytes};
+  shard.counts.add(out.tag_, block.bytes, bytes, config_.track_statistics);
 }
 
-bool MemoryPool::allocate_small(uint64_t bytes, Allocation& out) {
+bool MemoryPool::allocate_cached(uint64_t bytes, Allocation& out) {
   const uint32_t size_class = size_class_of(ceil_div(bytes, heaps_.granularity()));
-  const uint32_t index = thread_number() % kShards;
-  SmallCache& shard = shards_[index];
+  SmallCache& shard = shards_[out.shard_];
   const auto lock = lock_soon(shard.mutex);
   if (shard.stacks[size_class].count == 0 && !refill(shard, size_class)) return false;
-  const HeapBlock block = shard.pop(size_class);
-  shard.counts.add(out.tag_, block.bytes, bytes, config_.track_statistics);
-  out.shard_ = index;
-  hand_out(block, bytes, out);
+  out.cached_ = true;
+  hand_out(shard, shard.pop(size_class), bytes, out);
   return true;
 }
 
@@ -174,18 +174,20 @@ bool MemoryPool::refill(SmallCache& shard, uint32_t size_class) {
   const uint32_t taken = heaps_.allocate_run(bytes, count, blocks);
   // The lowest offset on top.
   for (uint32_t i = taken; i > 0; --i) shard.push(size_class, blocks[i - 1]);
-  books_.take_peaks();
   if (taken > 0 && bytes >= burst_bytes_) burst_bytes_ = 0;
   return taken > 0;
 }
 
 bool MemoryPool::allocate_from_heaps(uint64_t bytes, Allocation& out) {
-  const auto lock = lock_soon(mutex_);
+  SmallCache& shard = shards_[out.shard_];
+  const auto counts_lock = lock_soon(shard.mutex);
   HeapBlock block;
-  if (!heaps_.allocate(bytes, block)) return false;
-  if (bytes >= burst_bytes_) burst_bytes_ = 0;
-  hand_out(block, bytes, out);
-  books_.add(out.tag_, block.bytes, bytes);
+  {
+    const auto lock = lock_soon(mutex_);
+    if (!heaps_.allocate(bytes, block)) return false;
+    if (bytes >= burst_bytes_) burst_bytes_ = 0;
+  }
+  hand_out(shard, block, bytes, out);
   return true;
 }
 
@@ -212,12 +214,14 @@ void MemoryPool::allocate_on_demand(uint64_t bytes, Allocation& out) {
   out.owner_ = this;
   out.view_ = {out.buffer_.get(), 0, bytes};
   out.held_bytes_ = bytes;
+  SmallCache& shard = shards_[out.shard_];
+  const auto counts_lock = lock_soon(shard.mutex);
+  shard.counts.add(out.tag_, bytes, bytes, config_.track_statistics);
   const auto lock = lock_soon(mutex_);
   ++books_.device_allocations;
   ++books_.on_demand_objects;
   books_.fallbacks += config_.track_statistics ? 1 : 0;
   books_.on_demand_bytes += bytes;
-  books_.add(out.tag_, bytes, bytes);
 }
 
 void MemoryPool::note_exhaustion(uint64_t bytes) {
@@ -244,15 +248,14 @@ void MemoryPool::note_exhaustion(uint64_t bytes) {
 void MemoryPool::release(Allocation& allocation) noexcept {
   const HeapBlock block{allocation.view_.buffer, allocation.view_.offset, allocation.held_bytes_,
                         allocation.heap_, allocation.block_};
-  if (allocation.shard_ != Allocation::kNone) {
-    SmallCache& shard = shards_[allocation.shard_];
-    const auto lock = lock_soon(shard.mutex);
-    shard.counts.remove(allocation.tag_, block.bytes);
+  SmallCache& shard = shards_[allocation.shard_];
+  const auto counts_lock = lock_soon(shard.mutex);
+  shard.counts.remove(allocation.tag_, block.bytes);
+  if (allocation.cached_) {
     put_back(shard, size_class_of(block.bytes / heaps_.granularity()), block);
     return;
   }
   const auto lock = lock_soon(mutex_);
-  books_.remove(allocation.tag_, block.bytes);
   if (!allocation.buffer_) {
     heaps_.free({&block, 1});
     return;

@@ -44,15 +44,14 @@ class MemoryPool final : public Allocator {
   void warm_up(const std::vector<int64_t>& sizes_mb);
 
   // False if the heaps have no room.
-  bool allocate_small(uint64_t bytes, Allocation& out);
+  bool allocate_cached(uint64_t bytes, Allocation& out);
   bool allocate_from_heaps(uint64_t bytes, Allocation& out);
   // False if growth is off or refused.
   bool allocate_grown(uint64_t bytes, Allocation& out);
   // A device buffer of its own.
   void allocate_on_demand(uint64_t bytes, Allocation& out);
-  void hand_out(const HeapBlock& block, uint64_t bytes, Allocation& out);
-
   // With the shard's lock.
+  void hand_out(SmallCache& shard, const HeapBlock& block, uint64_t bytes, Allocation& out);
   bool refill(SmallCache& shard, uint32_t size_class);
   void put_back(SmallCache& shard, uint32_t size_class, const HeapBlock& block);
   void flush(SmallCache& shard, uint32_t size_class, uint32_t most);
@@ -72,7 +71,7 @@ class MemoryPool final : public Allocator {
 
   std::unique_ptr<SmallCache[]> shards_;
   std::array<ShardCounts*, kShards> counts_{};
-  uint64_t small_bytes_ = 0;         // allocations up to this size come through a shard
+  uint64_t cached_bytes_ = 0;        // allocations up to this size come through a shard's cache
   uint64_t shard_budget_bytes_ = 0;  // most that may wait in one
 
   std::mutex growth_mutex_;  // between looking at the limit and allocating

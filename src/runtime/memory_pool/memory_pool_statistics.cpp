@@ -34,7 +34,7 @@ PoolStatistics MemoryPool::statistics() const {
     whole += heaps_.largest_free_bytes(i);
   }
   for (uint32_t i = 0; i < kShards; ++i) out.cached_bytes += shards_[i].bytes;
-  books_.write(out);
+  books_.write(out, config_.track_statistics);
   const auto heap_bytes = static_cast<double>(out.heap_bytes);
   const uint64_t live_in_heaps = out.live_bytes - out.on_demand_bytes;
   const uint64_t free = out.heap_bytes - live_in_heaps;
@@ -46,7 +46,7 @@ PoolStatistics MemoryPool::statistics() const {
 
 void MemoryPool::reset_statistics() {
   const auto locks = lock_all();
-  books_.restart();
+  books_.restart(config_.track_statistics);
 }
 
 bool MemoryPool::check_integrity() const {

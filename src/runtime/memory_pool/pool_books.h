@@ -1,76 +1,54 @@
-// The pool's counters: some kept for each shard of the small-block cache, the rest for all.
+// The pool's counters: what is live and asked for by shard, so that threads do not meet to count.
 #pragma once
 
+#include <algorithm>
 #include <array>
-#include <atomic>
 #include <span>
 
 #include "runtime/statistics.h"
 
 namespace krserve::runtime {
 
-// Counts of one shard. Writers hold the shard's lock, so plain loads and stores do; the atomics
-// are for those who add up all shards meanwhile.
+// Counts of the allocations that the threads of one shard made, small or large. A free is counted
+// where its allocation was, so nothing is ever below zero. Under the shard's lock.
 struct ShardCounts {
-  using Count = std::atomic<uint64_t>;
-
-  std::array<Count, kMemoryTags> bytes{};
-  std::array<Count, kMemoryTags> objects{};
-  std::array<Count, kMemoryTags> high{};  // most bytes since the last look
-  Count total{0};
-  Count total_high{0};
-  Count allocations{0};
-  Count largest{0};
+  std::array<TagStatistics, kMemoryTags> tags{};  // peaks are since the last look
+  uint64_t bytes = 0;
+  uint64_t peak_bytes = 0;
+  uint64_t allocations = 0;
+  uint64_t largest = 0;
 
   void add(MemoryTag tag, uint64_t held, uint64_t asked, bool tracking) {
-    const auto i = static_cast<size_t>(tag);
-    const uint64_t now = bump(bytes[i], held);
-    const uint64_t all = bump(total, held);
-    bump(objects[i], 1);
+    TagStatistics& entry = tags[static_cast<size_t>(tag)];
+    entry.bytes += held;
+    entry.objects += 1;
+    bytes += held;
     if (!tracking) return;
-    raise(high[i], now);
-    raise(total_high, all);
-    bump(allocations, 1);
-    raise(largest, asked);
+    entry.peak_bytes = std::max(entry.peak_bytes, entry.bytes);
+    peak_bytes = std::max(peak_bytes, bytes);
+    ++allocations;
+    largest = std::max(largest, asked);
   }
   void remove(MemoryTag tag, uint64_t held) {
-    const auto i = static_cast<size_t>(tag);
-    bump(bytes[i], ~held + 1);
-    bump(total, ~held + 1);
-    bump(objects[i], UINT64_MAX);
-  }
-
-  static uint64_t get(const Count& count) { return count.load(std::memory_order_relaxed); }
-  static void set(Count& count, uint64_t value) { count.store(value, std::memory_order_relaxed); }
-
- private:
-  static uint64_t bump(Count& count, uint64_t by) {
-    const uint64_t value = get(count) + by;
-    set(count, value);
-    return value;
-  }
-  static void raise(Count& count, uint64_t value) {
-    if (value > get(count)) set(count, value);
+    TagStatistics& entry = tags[static_cast<size_t>(tag)];
+    entry.bytes -= held;
+    entry.objects -= 1;
+    bytes -= held;
   }
 };
 
-// What is not in a shard, and the peaks of both together. Under the pool's lock.
+// What is counted for the whole pool, under its lock, and the sums over the shards, under all
+// locks.
 //
-// A peak is taken whenever this half changes: then what is live here was constant since the last
-// look, and the shards remember their highest. With one thread that is exact; with more it is never
-// below what one look would see, and above it by no more than the caches hold.
+// A peak is the highest sum of the shards' peaks between two looks at the statistics: exact when
+// one thread allocates, else never below the truth.
 class PoolBooks {
  public:
-  PoolBooks(bool tracking, std::span<ShardCounts* const> shards)
-      : tracking_(tracking), shards_(shards) {}
+  explicit PoolBooks(std::span<ShardCounts* const> shards) : shards_(shards) {}
 
-  void add(MemoryTag tag, uint64_t held, uint64_t asked);
-  void remove(MemoryTag tag, uint64_t held);
-  void take_peaks();
-
-  // With the shards' locks as well.
-  void restart();
-  void write(PoolStatistics& out);
+  // Under all locks from here on.
+  void restart(bool tracking);
+  void write(PoolStatistics& out, bool tracking);
   uint64_t live_bytes() const;
   uint64_t live_objects() const;
 
@@ -83,13 +61,11 @@ class PoolBooks {
   uint64_t on_demand_bytes = 0;
 
  private:
-  const bool tracking_;
+  void take_peaks();
+
   const std::span<ShardCounts* const> shards_;
-  std::array<TagStatistics, kMemoryTags> tags_{};
-  uint64_t bytes_ = 0;
+  std::array<uint64_t, kMemoryTags> tag_peaks_{};
   uint64_t peak_bytes_ = 0;
-  uint64_t allocations_ = 0;
-  uint64_t largest_ = 0;
 };
 
 }  // namespace krserve::runtime

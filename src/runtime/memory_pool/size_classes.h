@@ -7,11 +7,11 @@
 
 namespace krserve::runtime {
 
-// Blocks of at most so many granules are small: 32 KiB with 64-byte granules.
-inline constexpr uint64_t kSmallGranules = 512;
-inline constexpr uint32_t kSizeClasses = 56;
+// Blocks of at most so many granules have classes: 256 KiB with 64-byte granules.
+inline constexpr uint64_t kCachedGranules = 4096;
+inline constexpr uint32_t kSizeClasses = 80;
 
-// The class of the smallest blocks that hold `granules`, which is 1..kSmallGranules.
+// The class of the smallest blocks that hold `granules`, which is 1..kCachedGranules.
 constexpr uint32_t size_class_of(uint64_t granules) {
   if (granules <= 16) return static_cast<uint32_t>(granules - 1);
   const auto log2 = static_cast<uint32_t>(std::bit_width(granules - 1) - 1);
@@ -25,7 +25,7 @@ constexpr uint64_t granules_of_class(uint32_t size_class) {
   return uint64_t{8 + (size_class - 16) % 8 + 1} << (log2 - 3);
 }
 
-static_assert(size_class_of(kSmallGranules) == kSizeClasses - 1);
-static_assert(granules_of_class(kSizeClasses - 1) == kSmallGranules);
+static_assert(size_class_of(kCachedGranules) == kSizeClasses - 1);
+static_assert(granules_of_class(kSizeClasses - 1) == kCachedGranules);
 
 }  // namespace krserve::runtime

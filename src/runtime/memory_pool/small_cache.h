@@ -16,10 +16,10 @@ namespace krserve::runtime {
 // A shard serves the threads that are dealt to it; a block goes back to the shard it came from. On
 // cache lines of its own.
 struct alignas(128) SmallCache {
-  static constexpr uint32_t kDepth = 32;              // most blocks of a class,
-  static constexpr uint64_t kClassBytes = 64 * 1024;  // most bytes of one,
-  static constexpr uint32_t kLeastDepth = 4;          // but so many blocks in any case
-  static constexpr uint32_t kBatch = 8;               // most that move to or from the heaps at once
+  static constexpr uint32_t kDepth = 32;               // most blocks of a class,
+  static constexpr uint64_t kClassBytes = 256 * 1024;  // most bytes of one,
+  static constexpr uint32_t kLeastDepth = 8;           // but so many blocks in any case
+  static constexpr uint32_t kBatch = 8;  // most that move to or from the heaps at once
 
   struct Stack {
     uint32_t count = 0;

@@ -47,7 +47,7 @@ class PoolCacheTest : public ::testing::Test {
 };
 
 TEST(SizeClasses, EveryClassHoldsItsSizesAndWastesAtMostAnEighth) {
-  for (uint64_t granules = 1; granules <= kSmallGranules; ++granules) {
+  for (uint64_t granules = 1; granules <= kCachedGranules; ++granules) {
     const uint32_t size_class = size_class_of(granules);
     ASSERT_LT(size_class, kSizeClasses);
     const uint64_t held = granules_of_class(size_class);
@@ -86,7 +86,7 @@ TEST_F(PoolCacheTest, WhatWaitsInACacheIsBounded) {
     held.push_back(pool.allocate(64 + static_cast<uint64_t>(i) % 8192, MemoryTag::kOther));
   }
   held.clear();
-  EXPECT_LE(pool.statistics().cached_bytes, 64 * kMiB / 512);
+  EXPECT_LE(pool.statistics().cached_bytes, 64 * kMiB / 128);
   EXPECT_TRUE(pool.check_integrity());
 }
 
