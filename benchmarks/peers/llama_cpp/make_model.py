@@ -1,6 +1,6 @@
 """Writes a random GGUF model of the Qwen2.5-0.5B shape in Q4_0 (4.5 bits per weight, as MLX 4 bit in groups of 64).
 
-    python make_model.py OUT.gguf
+python make_model.py OUT.gguf
 """
 
 import sys
@@ -46,9 +46,7 @@ def main() -> None:
     add_metadata(writer)
 
     def add(name: str, rows: int, columns: int) -> None:
-        writer.add_tensor(
-            name, q4_0(rng, rows, columns), raw_dtype=gguf.GGMLQuantizationType.Q4_0
-        )
+        writer.add_tensor(name, q4_0(rng, rows, columns), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
 
     def add_vector(name: str, value: np.ndarray) -> None:
         writer.add_tensor(name, value.astype(np.float32))
