@@ -3,26 +3,15 @@
 #include <algorithm>
 #include <array>
 
+#include "base/cpu_pause.h"
 #include "base/error.h"
 #include "base/units.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace krserve {
 namespace {
 
 constexpr uint64_t kOpen = uint64_t{1} << 31;
 constexpr uint64_t kInside = kOpen - 1;  // mask of the number of helpers in the run
-
-void cpu_pause() {
-#if defined(__x86_64__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 }  // namespace
 

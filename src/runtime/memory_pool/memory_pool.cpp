@@ -4,10 +4,7 @@
 #include <atomic>
 #include <cstring>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
+#include "base/cpu_pause.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -20,14 +17,6 @@ namespace {
 constexpr uint64_t kBudgetFraction = 128;
 constexpr uint64_t kMostBudgetBytes = 8 * kMiB;
 constexpr int kSpins = 400;
-
-void cpu_pause() {
-#if defined(__x86_64__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 // Spins first: the locks are held for tens of nanoseconds, and going to sleep costs thousands.
 std::unique_lock<std::mutex> lock_soon(std::mutex& mutex) {
