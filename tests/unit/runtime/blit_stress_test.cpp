@@ -180,9 +180,11 @@ class MixedLoad : public FakeBlit {
       ++errors_;
     }
   }
-  // What was lost by the device is found by a time-out.
+  // What was lost by the device is found by a time-out. It stays pending: its memory goes now.
   void wait(BlitId id) {
-    if (blit_->wait(id, kShort) == WaitResult::kTimeout) ++lost_;
+    if (blit_->wait(id, kShort) != WaitResult::kTimeout) return;
+    ++lost_;
+    blit_->cancel(id);
   }
   void expect_whole() {
     const Bytes in = pattern(300 << 10, 77);
