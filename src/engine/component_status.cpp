@@ -50,7 +50,9 @@ std::vector<GradedMetric> grade_components(const EngineStatistics& s) {
   // A store into shared memory is over at once: nothing to overlap.
   const uint64_t transfers = blit.total_uploads + blit.total_downloads;
   const bool copied = blit.enabled && transfers > blit.no_copy_count;
-  const bool ring_used = ring.enabled && ring.total_acquisitions > 0;
+  // Each slot makes its recordings first: a few steps say nothing about reuse.
+  constexpr uint64_t kEnoughSteps = 32;
+  const bool ring_used = ring.enabled && ring.total_acquisitions >= kEnoughSteps;
   const double hours = std::max(1.0, s.since_reset_s / 3600);
   return {
       graded({"memory_pool", "hit_rate", "", true, 0.95, 0.90, 0.80,

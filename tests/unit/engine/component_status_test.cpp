@@ -12,7 +12,7 @@ EngineStatistics busy() {
   s.pool.hit_rate = 1;
   s.blit.total_uploads = 10;
   s.blit.overlap_ratio = 0.9;
-  s.ring.total_acquisitions = 10;
+  s.ring.total_acquisitions = 100;
   s.ring.reuse_rate = 0.95;
   s.since_reset_s = 10;
   return s;
@@ -73,6 +73,10 @@ TEST(ComponentStatus, WhatIsOffOrIdleHasNoGrade) {
   EngineStatistics off = busy();
   off.ring.enabled = false;
   EXPECT_EQ(metric(off, "reuse_rate").grade, Grade::kNoData);
+  EngineStatistics fresh = busy();
+  fresh.ring.total_acquisitions = 5;
+  fresh.ring.reuse_rate = 0;
+  EXPECT_EQ(metric(fresh, "reuse_rate").grade, Grade::kNoData);
   EngineStatistics idle = busy();
   idle.pool.total_allocations = 0;
   EXPECT_EQ(metric(idle, "hit_rate").grade, Grade::kNoData);

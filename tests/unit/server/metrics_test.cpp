@@ -158,7 +158,7 @@ TEST(EngineMetrics, TextIsValidAndHasTheValues) {
 TEST(ComponentStatusMetrics, MetricsWithoutDataAreLeftOut) {
   EngineStatistics s;
   s.ring.enabled = true;
-  s.ring.total_acquisitions = 10;
+  s.ring.total_acquisitions = 100;
   s.ring.reuse_rate = 0.75;
   PrometheusWriter writer;
   write_component_status(writer, engine::grade_components(s));
