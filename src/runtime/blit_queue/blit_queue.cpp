@@ -43,7 +43,7 @@ void Transfers::check_size(const BufferView& view, uint64_t bytes) {
 }
 
 BlitQueue::BlitQueue(std::shared_ptr<Device> device, const BlitQueueConfig& config,
-                     StagingBudget budget)
+                     const StagingBudget& budget)
     : device_(std::move(device)),
       config_(config),
       meter_(config.track_metrics),

@@ -22,7 +22,7 @@ class BlitQueue final : public Transfers {
   // Without unified memory the staging buffers are taken here, else on first use; `budget` is asked
   // before. Throws DeviceError or OutOfMemoryError when queue or staging buffer cannot be had.
   BlitQueue(std::shared_ptr<Device> device, const BlitQueueConfig& config,
-            StagingBudget budget = {});
+            const StagingBudget& budget = {});
   // Callbacks that are left get an error.
   ~BlitQueue() override;
 
