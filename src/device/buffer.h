@@ -8,7 +8,7 @@ namespace krserve {
 
 enum class Storage {
   kPrivate,  // the device's own; contents() may be null
-  kShared,   // one memory for host and device where the device can, else like kStaging
+  kShared,   // one memory for host and device where the device can, else like kPrivate
   kStaging,  // host memory that the device copies from and to at full speed
 };
 
