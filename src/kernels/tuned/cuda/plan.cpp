@@ -9,6 +9,7 @@
 #include "kernels/ops/paged_attention.h"
 #include "kernels/ops/rms_norm.h"
 #include "kernels/ops/silu_mul.h"
+#include "kernels/single_source/launch.h"
 #include "kernels/tuned/cuda/matmul_kernels.h"
 
 namespace krserve::kernels::cuda {
@@ -50,6 +51,8 @@ size_t Planner::plan_at(size_t at) {
     }
   }
   if (d.op == ops::Op::kPagedAttention && plan_attention(d)) return 1;
+  if (d.op == ops::Op::kRmsNorm && plan_norm_alone(d)) return 1;
+  if (d.op == ops::Op::kSiluMul && plan_silu_alone(d)) return 1;
   plan_dialect(d);
   return 1;
 }
@@ -274,6 +277,57 @@ void Planner::plan_tiled(const MatmulGroup& group, uint16_t* halves, float* unsc
   add(tiled_kernel_for(args.weight.format, rows),
       group.gated ? "matmul_gated_tiled" : "matmul_tiled", {across, down, p.splits}, {kThreads},
       tiled_shared_bytes(rows), p);
+}
+
+// The same arithmetic as where it is merged with a matmul.
+bool Planner::plan_norm_alone(const GpuDispatch& d) {
+  const auto& args = d.args_as<ops::RmsNormArgs>();
+  if (args.dim == 0 || args.dim % 8 != 0 || !aligned(d.buffers[1], 16) ||
+      !aligned(d.buffers[2], 16) || !aligned(d.buffers[3], 16)) {
+    return false;
+  }
+  const uint64_t row_bytes = uint64_t{args.dim} * sizeof(float);
+  PrepareParams p{};
+  p.row_count = count_address(d.buffers[0], args.rows);
+  p.x = static_cast<const float*>(d.buffers[1]);
+  p.other = static_cast<const float*>(d.buffers[2]);
+  p.values = static_cast<float*>(d.buffers[3]);
+  p.k = args.dim;
+  p.eps = args.eps;
+  const auto rows = static_cast<uint32_t>(std::min(d.bytes[1], d.bytes[3]) / row_bytes);
+  if (rows == 0) return true;
+  add(prepare_kernel_for(ops::WeightFormat::kF16, PrepareSource::kNorm), "rms_norm", {rows},
+      {kThreads}, 0, p);
+  return true;
+}
+
+bool Planner::plan_silu_alone(const GpuDispatch& d) {
+  const auto& args = d.args_as<ops::SiluMulArgs>();
+  if (args.dim == 0 || args.dim % 8 != 0 || !aligned(d.buffers[1], 16) ||
+      !aligned(d.buffers[2], 16)) {
+    return false;
+  }
+  const uint64_t row_bytes = uint64_t{args.dim} * sizeof(float);
+  PrepareParams p{};
+  p.row_count = count_address(d.buffers[0], args.rows);
+  p.x = static_cast<const float*>(d.buffers[1]);
+  p.other = static_cast<const float*>(d.buffers[2]);
+  p.values = static_cast<float*>(d.buffers[1]);
+  p.k = args.dim;
+  const auto rows = static_cast<uint32_t>(std::min(d.bytes[1], d.bytes[2]) / row_bytes);
+  if (rows == 0) return true;
+  add(prepare_kernel_for(ops::WeightFormat::kF16, PrepareSource::kSilu), "silu_mul", {rows},
+      {kThreads}, 0, p);
+  return true;
+}
+
+// No tuned kernel: the single-source one.
+void Planner::plan_dialect(const GpuDispatch& d) {
+  const uint64_t bytes = single_source::dialect_workspace_bytes(d);
+  void* memory = region<std::byte>(layout_.dialect, bytes);
+  if (workspace_) {
+    launches_.push_back(single_source::dialect_launch(d, memory, single_source::cuda_dialect_kernel));
+  }
 }
 
 bool Planner::plan_attention(const GpuDispatch& d) {

@@ -8,6 +8,7 @@
 
 #include "kernels/cuda_kernels.h"
 #include "kernels/ops/matmul.h"
+#include "kernels/single_source/sizes.h"
 #include "kernels/tuned/cuda/attention_params.h"
 #include "kernels/tuned/cuda/matmul_params.h"
 
@@ -35,6 +36,7 @@ struct WorkspaceLayout {
   // With offsets behind the counters.
   WorkspaceLayout placed() const {
     WorkspaceLayout out = *this;
+    out.dialect.bytes = std::max(out.dialect.bytes, single_source::kWorkspaceDataOffset);
     uint64_t at = kCounterBytes;
     // The dialect's first: it has counters of its own, which must stay where they are.
     for (Region* region : {&out.dialect, &out.halves, &out.unscale, &out.partials}) {
@@ -81,6 +83,8 @@ class Planner {
                    float* unscale);
   void plan_tiled(const MatmulGroup& group, uint16_t* halves, float* unscale);
   bool plan_attention(const GpuDispatch& d);
+  bool plan_norm_alone(const GpuDispatch& d);
+  bool plan_silu_alone(const GpuDispatch& d);
   void plan_dialect(const GpuDispatch& d);
 
   uint32_t* arrivals(uint32_t from) const;

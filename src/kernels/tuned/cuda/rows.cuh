@@ -114,7 +114,11 @@ __device__ __forceinline__ float prepare_row(const RowInput& in, float* values, 
   const uint32_t padded = padded_k(in.k);
   for (uint32_t at = threadIdx.x * 8; at < padded; at += kRowThreads * 8) {
     float v[8] = {};
-    if (at < in.k) row_values<kSource>(in, at, inverse, v);
+    if (at < in.k && values) {  // x may be where they were written
+      row_values<RowSource::kPlain>({values, nullptr, in.k, 0}, at, 0, v);
+    } else if (at < in.k) {
+      row_values<kSource>(in, at, inverse, v);
+    }
     half ordered[8];
 #pragma unroll
     for (uint32_t i = 0; i < 8; ++i) {
