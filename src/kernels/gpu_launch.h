@@ -46,6 +46,9 @@ struct GpuLaunch {
   Dim3 block;                    // threads of a threadgroup
   uint32_t shared_bytes = 0;     // dynamic threadgroup memory
   uint32_t params_bytes = 0;
+  // May start before the launch right before it has ended, and waits in the kernel for its results
+  // (CUDA: programmatic dependent launch).
+  bool overlaps_previous = false;
   alignas(16) std::byte params[kMaxParamsBytes] = {};
 };
 
