@@ -48,9 +48,6 @@ struct GpuLaunch {
   // May begin while the launch before is still running: it waits itself before it reads results.
   bool overlaps_previous = false;
   uint32_t params_bytes = 0;
-  // May start before the launch right before it has ended, and waits in the kernel for its results
-  // (CUDA: programmatic dependent launch).
-  bool overlaps_previous = false;
   alignas(16) std::byte params[kMaxParamsBytes] = {};
 };
 

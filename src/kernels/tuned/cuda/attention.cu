@@ -75,27 +75,58 @@ __device__ __forceinline__ void store_partial(const AttentionParams& p, float* t
   }
 }
 
-// Merges the splits of a row in order.
+// Merges the splits of a row in order. A thread has up to kLines pieces of four elements, so that
+// all loads of a split are on their way together.
 template <uint32_t kDim>
 __device__ __forceinline__ void combine(const AttentionParams& p, uint32_t row, uint32_t kv_head,
                                         uint32_t pages_begin, uint32_t splits) {
-  const uint32_t stride = p.group * (kDim + 2), peaks = p.group * kDim;
-  for (uint32_t i = threadIdx.x; i < p.group * kDim; i += blockDim.x) {
-    const uint32_t head = i / kDim;
-    float out = 0, sum = 0, peak = -INFINITY;
-#pragma unroll 4
-    for (uint32_t s = 0; s < splits; ++s) {
-      const size_t at =
-          static_cast<size_t>(partial_index(p, row, pages_begin, s)) * p.args.kv.kv_heads + kv_head;
-      const float* from = p.partials + at * stride;
-      const float2 next = __ldcg(reinterpret_cast<const float2*>(from + peaks + head * 2));
-      const MergeFactors f = merge_factors(peak, next.x);
-      out = merge(f, out, __ldcg(from + i));
-      sum = merge(f, sum, next.y);
-      peak = f.peak;
+  constexpr uint32_t kThreads = kDecodeWarps * 32;
+  constexpr uint32_t kLines = kMaxGroup * kDim / 4 / kThreads;
+  constexpr uint32_t kAtOnce = 16 / kLines;  // splits whose loads are on their way together
+  const uint32_t stride = partial_floats(p.group, kDim), pieces = p.group * kDim / 4;
+  float out[kLines][4] = {}, sum[kLines] = {}, peak[kLines];
+#pragma unroll
+  for (float& v : peak) v = -INFINITY;
+  for (uint32_t begin = 0; begin < splits; begin += kAtOnce) {
+    float4 value[kAtOnce][kLines];
+    float2 next[kAtOnce][kLines];
+#pragma unroll
+    for (uint32_t j = 0; j < kAtOnce; ++j) {
+      const uint32_t index = partial_index(p, row, pages_begin, smaller(begin + j, splits - 1));
+      const float* from =
+          p.partials + (static_cast<size_t>(index) * p.args.kv.kv_heads + kv_head) * stride;
+#pragma unroll
+      for (uint32_t i = 0; i < kLines; ++i) {
+        const uint32_t piece = smaller(threadIdx.x + i * kThreads, pieces - 1);
+        value[j][i] = __ldcg(reinterpret_cast<const float4*>(from) + piece);
+        next[j][i] =
+            __ldcg(reinterpret_cast<const float2*>(from + p.group * kDim) + piece * 4 / kDim);
+      }
     }
-    p.out[(static_cast<size_t>(row) * p.args.kv.kv_heads + kv_head) * p.group * kDim + i] =
-        __fdiv_rn(out, sum);
+#pragma unroll
+    for (uint32_t j = 0; j < kAtOnce; ++j) {
+      if (begin + j >= splits) break;
+#pragma unroll
+      for (uint32_t i = 0; i < kLines; ++i) {
+        const MergeFactors f = merge_factors(peak[i], next[j][i].x);
+        const float4& v = value[j][i];
+        out[i][0] = merge(f, out[i][0], v.x);
+        out[i][1] = merge(f, out[i][1], v.y);
+        out[i][2] = merge(f, out[i][2], v.z);
+        out[i][3] = merge(f, out[i][3], v.w);
+        sum[i] = merge(f, sum[i], next[j][i].y);
+        peak[i] = f.peak;
+      }
+    }
+  }
+  float* to = p.out + (static_cast<size_t>(row) * p.args.kv.kv_heads + kv_head) * p.group * kDim;
+#pragma unroll
+  for (uint32_t i = 0; i < kLines; ++i) {
+    const uint32_t piece = threadIdx.x + i * kThreads;
+    if (piece >= pieces) continue;
+    reinterpret_cast<float4*>(to)[piece] =
+        make_float4(__fdiv_rn(out[i][0], sum[i]), __fdiv_rn(out[i][1], sum[i]),
+                    __fdiv_rn(out[i][2], sum[i]), __fdiv_rn(out[i][3], sum[i]));
   }
 }
 
@@ -107,10 +138,10 @@ __global__ void __launch_bounds__(kDecodeWarps * 32)
   __shared__ uint32_t arrived;
   let_next_begin();
   wait_for_previous();
-  const uint32_t rows = *reinterpret_cast<const uint32_t*>(p.step);
   const uint32_t row = blockIdx.x, kv_head = blockIdx.y, warp = threadIdx.x / 32;
+  const uint32_t rows = *reinterpret_cast<const uint32_t*>(p.step);
+  const ops::StepRow step = step_rows(p)[row];  // there is room for it even if it is not used
   if (row >= rows || !is_alone(p, row, rows)) return;
-  const ops::StepRow& step = step_rows(p)[row];
   const uint32_t splits = step.position / kSplit + 1;
   const uint32_t blocks = smaller(gridDim.z, (splits + kDecodeWarps - 1) / kDecodeWarps);
   if (blockIdx.z >= blocks) return;
@@ -118,7 +149,7 @@ __global__ void __launch_bounds__(kDecodeWarps * 32)
   char* query = reinterpret_cast<char*>(dynamic) + kDecodeWarps * 2 * M::kTileBytes;
   const uint32_t keys = shared_address(dynamic) + warp * 2 * M::kTileBytes;
   const uint32_t values = keys + M::kTileBytes;
-  const uint32_t stride = p.group * (kDim + 2);
+  const uint32_t stride = partial_floats(p.group, kDim);
   uint32_t split = blockIdx.z * kDecodeWarps + warp;
   if (split < splits) {
     fetch_split<kDim>(p, step.pages_begin, kv_head, split * kSplit, step.position, keys, values);

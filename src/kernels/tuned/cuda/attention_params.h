@@ -21,7 +21,7 @@ struct AttentionParams {
   uint32_t group;  // heads / kv_heads
   uint32_t row_capacity;
   uint32_t split_capacity;  // partial results that fit, the rows' first splits included
-  float* partials;          // [split][kv_head][group * (head_dim + 2)]
+  float* partials;          // [split][kv_head][partial_floats]
   uint32_t* arrivals;       // [rows, kv_heads], zero between launches
 };
 
@@ -29,6 +29,12 @@ struct AttentionParams {
 // sequence; the other kernel does runs of rows.
 const void* attention_kernel_for(ops::FloatType type, uint32_t head_dim, bool decode);
 uint32_t attention_shared_bytes(uint32_t head_dim, uint32_t warps, bool decode);
+
+// A partial result: the weighted sums of the values, then peak and sum of each head. 16-byte
+// aligned.
+constexpr uint32_t partial_floats(uint32_t group, uint32_t head_dim) {
+  return group * head_dim + (group * 2 + 3) / 4 * 4;
+}
 
 // Warps of a block of the kernel for runs, and the tokens it takes.
 constexpr uint32_t run_subtiles(uint32_t group) {

@@ -7,6 +7,16 @@
 
 namespace krserve::kernels::cuda {
 
+inline constexpr uint32_t kChunk = 128;  // weights of a row that are taken together
+
+constexpr uint32_t chunks_of(uint32_t k) {
+  return (k + kChunk - 1) / kChunk;
+}
+// Halves of a prepared row: whole chunks, zeros past k.
+constexpr uint32_t padded_k(uint32_t k) {
+  return chunks_of(k) * kChunk;
+}
+
 struct Matrix {
   const uint8_t* data;
   const uint8_t* scales;
@@ -56,7 +66,7 @@ struct TiledParams {
   const uint16_t* halves;  // [rows, padded k]
   const float* unscale;    // [rows]
   uint32_t splits;         // blocks that share a tile's slices: 1, 2, 4 or 8
-  float4* partials;        // [tile][slice][fragment]; null with one split
+  void* partials;          // float4 [tile][slice][fragment]; null with one split
   uint32_t* arrivals;      // [tile], zero between launches
 };
 

@@ -8,10 +8,10 @@
 namespace krserve::kernels::cuda {
 namespace {
 
-// Chunks of weights on their way, per warp.
+// Chunks of weights on their way, per warp: as many as the registers hold.
 template <WeightFormat kFormat, uint32_t kTiles>
-constexpr uint32_t kDepth = kFormat == WeightFormat::kQ4                  ? (kTiles == 1 ? 4 : 3)
-                            : kFormat == WeightFormat::kQ8 || kTiles == 1 ? 2
+constexpr uint32_t kDepth = kFormat == WeightFormat::kQ4                  ? 4 / kTiles
+                            : kFormat == WeightFormat::kQ8 || kTiles == 1 ? 2 / kTiles
                                                                           : 1;
 
 // Shared memory: prepared rows, then two buffers of sums.
@@ -33,37 +33,41 @@ __device__ __forceinline__ TileRow first_row(const MatmulParams& p, uint32_t til
   return {m, (tile - before) * 16 * kTiles + part * 16};
 }
 
+// The rows of a warp's tile, and what it multiplies.
 template <WeightFormat kFormat, uint32_t kTiles>
-struct Chunk {
-  RawChunk<kFormat> rows[kTiles][2];
+struct TileRows {
+  RowPair<kFormat> pairs[kTiles];
 
-  __device__ __forceinline__ void load(const MatmulParams& p, uint32_t tile, uint32_t chunk,
-                                       uint32_t lane) {
+  __device__ __forceinline__ void set(const MatmulParams& p, uint32_t tile, uint32_t lane) {
 #pragma unroll
     for (uint32_t i = 0; i < kTiles; ++i) {
       const TileRow first = first_row<kTiles>(p, tile, i);
-      const Matrix& matrix = p.matrices[first.matrix];
+      pairs[i].set(p.matrices[first.matrix], p.shape, first.row, lane);
+    }
+  }
+};
+
+template <WeightFormat kFormat, uint32_t kTiles>
+struct Chunk {
+  RawChunk<kFormat> raw[kTiles];
+
+  __device__ __forceinline__ void load(const TileRows<kFormat, kTiles>& rows,
+                                       const MatrixShape& shape, uint32_t chunk, uint32_t lane) {
 #pragma unroll
-      for (uint32_t h = 0; h < 2; ++h) {
-        const uint32_t row = smaller(first.row + lane / 4 + h * 8, matrix.n - 1);
-        rows[i][h].template load<true>(matrix, p.shape, row, chunk, lane % 4);
-      }
+    for (uint32_t i = 0; i < kTiles; ++i) {
+      raw[i].template load<true>(rows.pairs[i], shape, chunk, lane % 4);
     }
   }
 
-  __device__ __forceinline__ void multiply(float (&sums)[kTiles][4], const char* x,
-                                           bool has_row) const {
+  __device__ __forceinline__ void multiply(float (&sums)[kTiles][4], FloatType scale_type,
+                                           const char* x) const {
 #pragma unroll
     for (uint32_t u = 0; u < kUnits; ++u) {
-      uint4 b = make_uint4(0, 0, 0, 0);
-      if (has_row) b = *reinterpret_cast<const uint4*>(x + u * 64);
+      const uint4 b = *reinterpret_cast<const uint4*>(x + u * 64);
 #pragma unroll
       for (uint32_t i = 0; i < kTiles; ++i) {
-        half2 low[4], high[4];
-        rows[i][0].unpack(u, low);
-        rows[i][1].unpack(u, high);
         uint32_t first[4], second[4];
-        make_steps(low, high, first, second);
+        raw[i].unpack(u, scale_type, first, second);
         mma_f16(sums[i], first, b.x, b.y);
         mma_f16(sums[i], second, b.z, b.w);
       }
@@ -142,11 +146,18 @@ __global__ void __launch_bounds__(256, 2) stream_kernel(const __grid_constant__ 
   // The place of the next load: tile and chunk of its slice.
   uint32_t load_tile = blockIdx.x, load_chunk = 0, loaded = 0;
   Chunk<kFormat, kTiles> ring[kRing];
+  TileRows<kFormat, kTiles> load_rows;
+  load_rows.set(p.matmul, load_tile, lane);
   const auto load_next = [&](Chunk<kFormat, kTiles>& to) {
     if (loaded >= total) return;
-    to.load(p.matmul, load_tile, begin + load_chunk, lane);
+    if (load_chunk == mine) {
+      load_chunk = 0;
+      load_tile += gridDim.x;
+      load_rows.set(p.matmul, load_tile, lane);
+    }
+    to.load(load_rows, p.matmul.shape, begin + load_chunk, lane);
+    ++load_chunk;
     ++loaded;
-    if (++load_chunk == mine) load_chunk = 0, load_tile += gridDim.x;
   };
   let_next_begin();
 #pragma unroll
@@ -159,8 +170,8 @@ __global__ void __launch_bounds__(256, 2) stream_kernel(const __grid_constant__ 
   fetch_rows<kFormat, kTiles, kPrepare>(p, rows, x, unscale, memory);
   __syncthreads();
 
-  const bool has_row = lane / 4 < rows;
-  const char* x_lane = x + (has_row ? lane / 4 : 0) * row_stride_bytes(p.matmul.shape.k) +
+  // Lanes without a row of their own multiply another's; nobody uses the result.
+  const char* x_lane = x + smaller(lane / 4, rows - 1) * row_stride_bytes(p.matmul.shape.k) +
                        begin * kChunk * 2 + lane % 4 * 16;
   uint32_t tile = blockIdx.x, chunk = 0, buffer = 0;
   float acc[kTiles][4] = {};
@@ -188,7 +199,7 @@ __global__ void __launch_bounds__(256, 2) stream_kernel(const __grid_constant__ 
 #pragma unroll
     for (uint32_t d = 0; d < kRing; ++d) {
       if (base + d >= total) break;
-      ring[d].multiply(acc, x_lane + chunk * (kChunk * 2), has_row);
+      ring[d].multiply(acc, p.matmul.shape.scale_type, x_lane + chunk * (kChunk * 2));
       load_next(ring[d]);
       if (++chunk == mine) {
         chunk = 0;

@@ -16,39 +16,40 @@ constexpr uint32_t kRowBytes = kChunk * 2 + 64;  // + 64: lanes read from differ
 
 template <WeightFormat kFormat>
 struct WarpWeights {
-  RawChunk<kFormat> rows[2][2];
+  RawChunk<kFormat> raw[2];
 
-  __device__ __forceinline__ void load(const Matrix* const (&matrix)[2], const uint32_t (&row)[2],
-                                       const MatrixShape& shape, uint32_t chunk, uint32_t lane) {
+  __device__ __forceinline__ void load(const RowPair<kFormat> (&rows)[2], const MatrixShape& shape,
+                                       uint32_t chunk, uint32_t lane) {
 #pragma unroll
-    for (uint32_t i = 0; i < 2; ++i) {
-#pragma unroll
-      for (uint32_t h = 0; h < 2; ++h) {
-        const uint32_t r = smaller(row[i] + lane / 4 + h * 8, matrix[i]->n - 1);
-        rows[i][h].template load<false>(*matrix[i], shape, r, chunk, lane % 4);
-      }
-    }
+    for (uint32_t i = 0; i < 2; ++i) raw[i].template load<false>(rows[i], shape, chunk, lane % 4);
   }
 
   template <uint32_t kTiles>
-  __device__ __forceinline__ void multiply(float (&acc)[2][kTiles][4], const char* x) const {
+  __device__ __forceinline__ void multiply(float (&acc)[2][kTiles][4], FloatType scale_type,
+                                           const char* x) const {
 #pragma unroll
     for (uint32_t u = 0; u < kUnits; ++u) {
       uint32_t first[2][4], second[2][4];
 #pragma unroll
-      for (uint32_t i = 0; i < 2; ++i) {
-        half2 low[4], high[4];
-        rows[i][0].unpack(u, low);
-        rows[i][1].unpack(u, high);
-        make_steps(low, high, first[i], second[i]);
-      }
+      for (uint32_t i = 0; i < 2; ++i) raw[i].unpack(u, scale_type, first[i], second[i]);
+      // A sum's two products stand apart, so that the second need not wait for the first.
+      constexpr uint32_t kTogether = kTiles < 4 ? kTiles : 4;
 #pragma unroll
-      for (uint32_t n = 0; n < kTiles; ++n) {
-        const uint4 b = *reinterpret_cast<const uint4*>(x + n * 8 * kRowBytes + u * 64);
+      for (uint32_t n = 0; n < kTiles; n += kTogether) {
+        uint4 b[kTogether];
 #pragma unroll
-        for (uint32_t i = 0; i < 2; ++i) {
-          mma_f16(acc[i][n], first[i], b.x, b.y);
-          mma_f16(acc[i][n], second[i], b.z, b.w);
+        for (uint32_t j = 0; j < kTogether; ++j) {
+          b[j] = *reinterpret_cast<const uint4*>(x + (n + j) * 8 * kRowBytes + u * 64);
+        }
+#pragma unroll
+        for (uint32_t j = 0; j < kTogether; ++j) {
+#pragma unroll
+          for (uint32_t i = 0; i < 2; ++i) mma_f16(acc[i][n + j], first[i], b[j].x, b[j].y);
+        }
+#pragma unroll
+        for (uint32_t j = 0; j < kTogether; ++j) {
+#pragma unroll
+          for (uint32_t i = 0; i < 2; ++i) mma_f16(acc[i][n + j], second[i], b[j].z, b[j].w);
         }
       }
     }
@@ -204,8 +205,11 @@ __global__ void __launch_bounds__(kThreads,
   let_next_begin();
   // 16-bit weights take too many registers to be loaded ahead.
   constexpr bool kAhead = FormatTraits<kFormat>::kPieces <= 2;
+  RowPair<kFormat> row_pairs[2];
+#pragma unroll
+  for (uint32_t i = 0; i < 2; ++i) row_pairs[i].set(*place.matrix[i], shape, place.row[i], lane);
   WarpWeights<kFormat> weights, next;
-  if (begin < end) weights.load(place.matrix, place.row, shape, begin, lane);
+  if (begin < end) weights.load(row_pairs, shape, begin, lane);
   wait_for_previous();
   const uint32_t rows = *p.matmul.row_count;
   const uint32_t first_row = blockIdx.y * kRows;
@@ -214,7 +218,8 @@ __global__ void __launch_bounds__(kThreads,
   float acc[2][kTiles][4] = {}, total[2][kTiles][4] = {};
   const uint32_t tile = blockIdx.y * gridDim.x + blockIdx.x;
   constexpr uint32_t kPartial = 2 * kTiles * kThreads;  // float4s of a slice
-  float4* partials = p.partials + static_cast<size_t>(tile) * kSlices * kPartial;
+  float4* partials =
+      static_cast<float4*>(p.partials) + static_cast<size_t>(tile) * kSlices * kPartial;
 
 #pragma unroll
   for (uint32_t s = 0; s < kStages - 1; ++s) {
@@ -222,33 +227,32 @@ __global__ void __launch_bounds__(kThreads,
       fetch_chunk<kRows>(p, first_row, rows, begin + s, stages + s * kStageBytes);
     copy_async_commit();
   }
-  uint32_t slice = first_slice, stage = 0;
   const uint32_t x_offset = (warp_n * (kRows / 2) + lane / 4) * kRowBytes + lane % 4 * 16;
-  for (uint32_t chunk = begin; chunk < end; ++chunk) {
-    copy_async_wait<kStages - 2>();
-    __syncthreads();
-    const uint32_t ahead = chunk + kStages - 1;
-    if (ahead < end) {
-      const uint32_t to = (stage + kStages - 1) % kStages;
-      fetch_chunk<kRows>(p, first_row, rows, ahead, stages + to * kStageBytes);
-    }
-    copy_async_commit();
-    if (kAhead && chunk + 1 < end) next.load(place.matrix, place.row, shape, chunk + 1, lane);
-    if (!kAhead && chunk > begin) weights.load(place.matrix, place.row, shape, chunk, lane);
-    weights.multiply(acc, reinterpret_cast<const char*>(dynamic) + stage * kStageBytes + x_offset);
-    if (kAhead) weights = next;
-    stage = (stage + 1) % kStages;
-    while (slice < first_slice + slices && slice_begin(slice + 1, chunks) <= chunk + 1) {
-      if (p.splits == 1) {
-        add_and_clear(total, acc);
-      } else {
-        store_partial(partials + slice * kPartial, acc);
+  uint32_t chunk = begin, stage = 0;
+  for (uint32_t slice = first_slice; slice < first_slice + slices; ++slice) {
+    const uint32_t slice_end = slice_begin(slice + 1, chunks);
+    for (; chunk < slice_end; ++chunk) {
+      copy_async_wait<kStages - 2>();
+      __syncthreads();
+      if (chunk + kStages - 1 < end) {
+        fetch_chunk<kRows>(p, first_row, rows, chunk + kStages - 1,
+                           stages + (stage + kStages - 1) % kStages * kStageBytes);
       }
-      ++slice;
+      copy_async_commit();
+      if (kAhead) next.load(row_pairs, shape, smaller(chunk + 1, end - 1), lane);
+      if (!kAhead && chunk > begin) weights.load(row_pairs, shape, chunk, lane);
+      weights.multiply(acc, shape.scale_type,
+                       reinterpret_cast<const char*>(dynamic) + stage * kStageBytes + x_offset);
+      if (kAhead) weights = next;
+      stage = (stage + 1) % kStages;
+    }
+    if (p.splits == 1) {
+      add_and_clear(total, acc);
+    } else {
+      store_partial(partials + slice * kPartial, acc);
     }
   }
   if (p.splits > 1) {
-    for (; slice < first_slice + slices; ++slice) store_partial(partials + slice * kPartial, acc);
     if (!arrives_last(p.arrivals + tile, p.splits)) return;
     for (uint32_t s = 0; s < kSlices; ++s) {
       load_partial(partials + s * kPartial, acc);
@@ -256,25 +260,6 @@ __global__ void __launch_bounds__(kThreads,
     }
   }
   write_outputs(p, place, first_row + warp_n * (kRows / 2), rows, total);
-}
-
-template <WeightFormat kFormat, RowSource kSource>
-__global__ void __launch_bounds__(kRowThreads)
-    prepare_kernel(const __grid_constant__ PrepareParams p) {
-  __shared__ float memory[16];
-  let_next_begin();
-  wait_for_previous();
-  const uint32_t rows = *p.row_count;
-  const size_t padded = padded_k(p.k);
-  for (uint32_t r = blockIdx.x; r < rows; r += gridDim.x) {
-    const size_t at = static_cast<size_t>(r) * p.k;
-    const RowInput in{p.x + at, kSource == RowSource::kSilu ? p.other + at : p.other, p.k, p.eps};
-    half* halves = p.halves ? reinterpret_cast<half*>(p.halves) + r * padded : nullptr;
-    const float unscale =
-        prepare_row<kFormat, kSource>(in, p.values ? p.values + at : nullptr, halves, memory);
-    if (p.halves && threadIdx.x == 0) p.unscale[r] = unscale;
-    __syncthreads();
-  }
 }
 
 template <WeightFormat kFormat>
@@ -288,19 +273,6 @@ const void* tiled_of(TiledRows rows) {
       break;
   }
   return reinterpret_cast<const void*>(&tiled_kernel<kFormat, 128>);
-}
-
-template <WeightFormat kFormat>
-const void* prepare_of(PrepareSource source) {
-  switch (source) {
-    case PrepareSource::kNorm:
-      return reinterpret_cast<const void*>(&prepare_kernel<kFormat, RowSource::kNorm>);
-    case PrepareSource::kSilu:
-      return reinterpret_cast<const void*>(&prepare_kernel<kFormat, RowSource::kSilu>);
-    case PrepareSource::kPlain:
-      break;
-  }
-  return reinterpret_cast<const void*>(&prepare_kernel<kFormat, RowSource::kPlain>);
 }
 
 }  // namespace
@@ -327,20 +299,6 @@ const void* tiled_kernel_for(ops::WeightFormat format, TiledRows rows) {
       break;
   }
   return nullptr;
-}
-
-const void* prepare_kernel_for(ops::WeightFormat format, PrepareSource source) {
-  switch (format) {
-    case WeightFormat::kQ4:
-      return prepare_of<WeightFormat::kQ4>(source);
-    case WeightFormat::kQ8:
-      return prepare_of<WeightFormat::kQ8>(source);
-    case WeightFormat::kF16:
-    case WeightFormat::kBF16:  // the same order as f16
-    case WeightFormat::kF32:
-      break;
-  }
-  return prepare_of<WeightFormat::kF16>(source);
 }
 
 }  // namespace krserve::kernels::cuda

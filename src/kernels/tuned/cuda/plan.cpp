@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 
+#include "kernels/entry/cuda_kernels.h"
 #include "kernels/ops/paged_attention.h"
 #include "kernels/ops/rms_norm.h"
 #include "kernels/ops/silu_mul.h"
@@ -87,9 +88,10 @@ bool Planner::has_kernel(const GpuDispatch& d) {
   if (!aligned(d.buffers[1], 16) || !aligned(d.buffers[2], 16) || !aligned(d.buffers[6], 4)) {
     return false;
   }
+  if (uint64_t{w.n} * w.k * sizeof(uint16_t) > UINT32_MAX) return false;
   if (w.format != ops::WeightFormat::kQ4 && w.format != ops::WeightFormat::kQ8) return true;
   const uintptr_t scale = ops::bytes_of(w.scale_type);
-  return w.k % 32 == 0 && w.group_size >= 32 && std::has_single_bit(w.group_size) &&
+  return scale == 2 && w.k % 32 == 0 && w.group_size >= 32 && std::has_single_bit(w.group_size) &&
          w.k % w.group_size == 0 && aligned(d.buffers[3], scale) && aligned(d.buffers[4], scale);
 }
 
@@ -248,9 +250,8 @@ void Planner::plan_stream(const MatmulGroup& group, const GpuDispatch* norm, uin
     p.normed = norm ? static_cast<float*>(norm->buffers[3]) : nullptr;
     p.eps = norm ? norm->args_as<ops::RmsNormArgs>().eps : 0;
   }
-  const uint32_t each = ceil_div(p.tiles, blocks);
   add(stream_kernel_for(args.weight.format, parts, !halves),
-      group.gated ? "matmul_gated" : "matmul", {ceil_div(p.tiles, each)}, {kThreads},
+      group.gated ? "matmul_gated" : "matmul", {std::min(p.tiles, blocks)}, {kThreads},
       stream_shared_bytes(args.weight.k, group.capacity), p);
 }
 
@@ -270,8 +271,7 @@ void Planner::plan_tiled(const MatmulGroup& group, uint16_t* halves, float* unsc
   for (p.splits = 1; p.splits < 8 && tiles * p.splits < facts_.multiprocessors;) p.splits *= 2;
   if (tiles > kTiledArrivals) p.splits = 1;
   if (p.splits > 1) {
-    p.partials =
-        region<float4>(layout_.partials, uint64_t{tiles} * tiled_partials(rows) * sizeof(float4));
+    p.partials = region<std::byte>(layout_.partials, uint64_t{tiles} * tiled_partials(rows) * 16);
     p.arrivals = arrivals(0);
   }
   add(tiled_kernel_for(args.weight.format, rows),
@@ -326,7 +326,7 @@ void Planner::plan_dialect(const GpuDispatch& d) {
   const uint64_t bytes = single_source::dialect_workspace_bytes(d);
   void* memory = region<std::byte>(layout_.dialect, bytes);
   if (workspace_) {
-    launches_.push_back(single_source::dialect_launch(d, memory, single_source::cuda_dialect_kernel));
+    launches_.push_back(single_source::dialect_launch(d, memory, cuda_dialect_kernel));
   }
 }
 
@@ -345,7 +345,7 @@ bool Planner::plan_attention(const GpuDispatch& d) {
   if (p.group == 0 || p.group > kMaxGroup || rows == 0 ||
       std::max(run_shared, decode_shared) + 64 > facts_.max_shared_bytes ||
       rows * kv.kv_heads > kAttentionArrivals || !aligned(d.buffers[1], 8) ||
-      !aligned(d.buffers[2], 8) || kv.page_bytes % 16 != 0) {
+      !aligned(d.buffers[2], 16) || kv.page_bytes % 16 != 0) {
     return false;
   }
   p.step = static_cast<const uint8_t*>(d.buffers[0]);
@@ -363,7 +363,7 @@ bool Planner::plan_attention(const GpuDispatch& d) {
   const uint64_t pages = std::min(listed, cache_bytes / kv.page_bytes);
   p.row_capacity = rows;
   p.split_capacity = rows + static_cast<uint32_t>(pages * kv.page_tokens / kSplit) + 1;
-  const uint64_t partial = uint64_t{p.group} * (kv.head_dim + 2) * sizeof(float);
+  const uint64_t partial = uint64_t{partial_floats(p.group, kv.head_dim)} * sizeof(float);
   p.partials = region<float>(layout_.partials, p.split_capacity * kv.kv_heads * partial);
   p.arrivals = arrivals(kTiledArrivals);
   const uint32_t most = ceil_div(uint64_t{p.split_capacity}, kDecodeWarps);

@@ -14,11 +14,6 @@ enum class RowSource : uint32_t {
   kSilu,   // silu(x) * other, other f32 [rows, k]
 };
 
-// Halves of a prepared row: whole chunks, zeros past k.
-__host__ __device__ constexpr uint32_t padded_k(uint32_t k) {
-  return chunks_of(k) * kChunk;
-}
-
 struct RowInput {
   const float* x;      // [k]
   const float* other;  // as the source says

@@ -14,16 +14,12 @@ namespace krserve::kernels::cuda {
 using ops::FloatType;
 using ops::WeightFormat;
 
-inline constexpr uint32_t kChunk = 128;
 inline constexpr uint32_t kUnits = 4;  // of a lane in a chunk
 // K is cut into this many slices of whole chunks; their sums are added in order. The number does
 // not depend on the rows, and so neither do the results.
 inline constexpr uint32_t kSlices = 8;
 
-__host__ __device__ constexpr uint32_t chunks_of(uint32_t k) {
-  return (k + kChunk - 1) / kChunk;
-}
-__host__ __device__ constexpr uint32_t slice_begin(uint32_t slice, uint32_t chunks) {
+constexpr uint32_t slice_begin(uint32_t slice, uint32_t chunks) {
   return slice * chunks / kSlices;
 }
 
@@ -40,12 +36,16 @@ __device__ __forceinline__ uint32_t chunk_position(uint32_t k) {
   }
 }
 
-__device__ __forceinline__ half load_half(const uint8_t* array, FloatType type, size_t index) {
-  if (type == FloatType::kF16) return reinterpret_cast<const half*>(array)[index];
-  if (type == FloatType::kBF16) {
-    return __float2half_rn(__bfloat162float(reinterpret_cast<const __nv_bfloat16*>(array)[index]));
-  }
-  return __float2half_rn(reinterpret_cast<const float*>(array)[index]);
+// A scale or bias as it was loaded: 16 bits. It becomes a half when it is used, so that nobody
+// waits for the load before.
+__device__ __forceinline__ uint32_t load_raw(const uint8_t* array, uint32_t index) {
+  return __ldg(reinterpret_cast<const uint16_t*>(array) + index);
+}
+
+__device__ __forceinline__ half2 raw_to_half2(uint32_t raw, FloatType type) {
+  const uint32_t converted = __half_as_ushort(__float2half_rn(__uint_as_float(raw << 16)));
+  const uint32_t bits = type == FloatType::kBF16 ? converted : raw;
+  return as_half2(__byte_perm(bits, bits, 0x1010));
 }
 
 template <WeightFormat kFormat>
@@ -71,55 +71,100 @@ struct FormatTraits<WeightFormat::kBF16> {
   static constexpr bool kQuantized = false;
 };
 
-// One lane's part of a chunk of one row, as loaded.
+// Where a lane finds its two rows, g and g + 8 of sixteen (g = lane / 4). Offsets have 32 bits: the
+// plan leaves larger matrices to another kernel.
+template <WeightFormat kFormat>
+struct RowPair {
+  using Traits = FormatTraits<kFormat>;
+
+  const uint8_t* data;
+  const uint8_t* scales;
+  const uint8_t* biases;
+  uint32_t offset[2];
+  uint32_t group[2];
+
+  // Rows past the last are read as the last; nobody uses them.
+  __device__ __forceinline__ void set(const Matrix& matrix, const MatrixShape& shape,
+                                      uint32_t first_row, uint32_t lane) {
+    data = matrix.data;
+    scales = matrix.scales;
+    biases = matrix.biases;
+    const uint32_t row_bytes = shape.k / 2 * Traits::kPieces;
+#pragma unroll
+    for (uint32_t h = 0; h < 2; ++h) {
+      const uint32_t row = smaller(first_row + lane / 4 + h * 8, matrix.n - 1);
+      offset[h] = row * row_bytes;
+      if constexpr (Traits::kQuantized) group[h] = row * (shape.k >> shape.group_shift);
+    }
+  }
+};
+
+// One lane's part of a chunk of two rows, as loaded.
 template <WeightFormat kFormat>
 struct RawChunk {
   using Traits = FormatTraits<kFormat>;
   static constexpr uint32_t kPieces = Traits::kPieces;
   static constexpr uint32_t kPerPiece = kChunk / 4 / kPieces;
 
-  uint4 piece[kPieces];
-  half2 scale_bias[Traits::kQuantized ? kPieces : 1];
+  uint4 piece[2][kPieces];
+  uint32_t scale[2][Traits::kQuantized ? kPieces : 1];
+  uint32_t bias[2][Traits::kQuantized ? kPieces : 1];
 
-  // `row` < matrix.n; columns past k count as zero. kOnce: nobody else reads these weights soon.
+  // Past the end of a row its last piece is read again: x is zero there. kOnce: nobody else reads
+  // these weights soon.
   template <bool kOnce>
-  __device__ __forceinline__ void load(const Matrix& matrix, const MatrixShape& shape, uint32_t row,
+  __device__ __forceinline__ void load(const RowPair<kFormat>& rows, const MatrixShape& shape,
                                        uint32_t chunk, uint32_t quad_lane) {
 #pragma unroll
     for (uint32_t p = 0; p < kPieces; ++p) {
-      const uint32_t k = chunk * kChunk + (p * 4 + quad_lane) * kPerPiece;
-      const bool inside = k < shape.k;
-      const size_t at = static_cast<size_t>(row) * shape.k + k;
-      piece[p] = make_uint4(0, 0, 0, 0);
-      const uint8_t* from = matrix.data + at * 16 / kPerPiece;
-      if (inside) {
-        piece[p] = kOnce ? load_streaming(from) : __ldg(reinterpret_cast<const uint4*>(from));
-      }
-      if constexpr (Traits::kQuantized) {
-        scale_bias[p] = half2{};
-        const size_t group = at >> shape.group_shift;
-        if (inside) {
-          scale_bias[p] = __halves2half2(load_half(matrix.scales, shape.scale_type, group),
-                                         load_half(matrix.biases, shape.scale_type, group));
+      const uint32_t k =
+          smaller(chunk * kChunk + (p * 4 + quad_lane) * kPerPiece, shape.k - kPerPiece);
+#pragma unroll
+      for (uint32_t h = 0; h < 2; ++h) {
+        const uint8_t* from = rows.data + (rows.offset[h] + k * 16 / kPerPiece);
+        piece[h][p] = kOnce ? load_streaming(from) : __ldg(reinterpret_cast<const uint4*>(from));
+        if constexpr (Traits::kQuantized) {
+          const uint32_t group = rows.group[h] + (k >> shape.group_shift);
+          scale[h][p] = load_raw(rows.scales, group);
+          bias[h][p] = load_raw(rows.biases, group);
         }
       }
     }
   }
 
-  // Unit u as four pairs of halves: 0 and 1 for the first step, 2 and 3 for the second.
-  __device__ __forceinline__ void unpack(uint32_t u, half2 (&out)[4]) const {
-    if constexpr (kFormat == WeightFormat::kQ4) {
-      unpack_q4(word(piece[0], u), scale_bias[0], out);
-    } else if constexpr (kFormat == WeightFormat::kQ8) {
-      unpack_q8(word(piece[u / 2], u % 2 * 2), word(piece[u / 2], u % 2 * 2 + 1), scale_bias[u / 2],
-                out);
-    } else {
+  // The tensor cores' operands of unit u, for its two steps.
+  __device__ __forceinline__ void unpack(uint32_t u, FloatType scale_type, uint32_t (&first)[4],
+                                         uint32_t (&second)[4]) const {
 #pragma unroll
-      for (uint32_t i = 0; i < 4; ++i) out[i] = to_half2(word(piece[u], i));
+    for (uint32_t h = 0; h < 2; ++h) {
+      half2 pairs[4];
+      unpack_row(u, scale_type, h, pairs);
+      first[h] = as_bits(pairs[0]);
+      first[h + 2] = as_bits(pairs[1]);
+      second[h] = as_bits(pairs[2]);
+      second[h + 2] = as_bits(pairs[3]);
     }
   }
 
  private:
+  // Four pairs of halves: 0 and 1 for the first step, 2 and 3 for the second.
+  __device__ __forceinline__ void unpack_row(uint32_t u, FloatType scale_type, uint32_t h,
+                                             half2 (&out)[4]) const {
+    if constexpr (Traits::kQuantized) {
+      const uint32_t p = u / (kUnits / kPieces);
+      const half2 s = raw_to_half2(scale[h][p], scale_type);
+      const half2 b = raw_to_half2(bias[h][p], scale_type);
+      if constexpr (kFormat == WeightFormat::kQ4) {
+        unpack_q4(word(piece[h][0], u), s, b, out);
+      } else {
+        unpack_q8(word(piece[h][p], u % 2 * 2), word(piece[h][p], u % 2 * 2 + 1), s, b, out);
+      }
+    } else {
+#pragma unroll
+      for (uint32_t i = 0; i < 4; ++i) out[i] = to_half2(word(piece[h][u], i));
+    }
+  }
+
   static __device__ __forceinline__ uint32_t word(const uint4& v, uint32_t i) {
     return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
   }
@@ -131,8 +176,8 @@ struct RawChunk {
 
   // 0x6400 is 1024 in f16: or-ing an integer below 1024 into it adds the integer. In the second
   // pair it is 16 times the value.
-  static __device__ __forceinline__ void unpack_q4(uint32_t q, half2 scale_bias, half2 (&out)[4]) {
-    const half2 scale = __low2half2(scale_bias), bias = __high2half2(scale_bias);
+  static __device__ __forceinline__ void unpack_q4(uint32_t q, half2 scale, half2 bias,
+                                                   half2 (&out)[4]) {
     const half2 minus_1024 = __float2half2_rn(-1024.0F), minus_64 = __float2half2_rn(-64.0F);
     const half2 sixteenth = __float2half2_rn(0.0625F);
 #pragma unroll
@@ -145,9 +190,8 @@ struct RawChunk {
     }
   }
 
-  static __device__ __forceinline__ void unpack_q8(uint32_t q0, uint32_t q1, half2 scale_bias,
-                                                   half2 (&out)[4]) {
-    const half2 scale = __low2half2(scale_bias), bias = __high2half2(scale_bias);
+  static __device__ __forceinline__ void unpack_q8(uint32_t q0, uint32_t q1, half2 scale,
+                                                   half2 bias, half2 (&out)[4]) {
     const half2 minus_1024 = __float2half2_rn(-1024.0F);
     const uint32_t words[4] = {
         __byte_perm(q0, 0x64646464U, 0x4140), __byte_perm(q0, 0x64646464U, 0x4342),
@@ -158,19 +202,5 @@ struct RawChunk {
     }
   }
 };
-
-// Operands of the two steps of a unit for 16 rows: `low` are this lane's values of row g, `high`
-// of row g + 8.
-__device__ __forceinline__ void make_steps(const half2 (&low)[4], const half2 (&high)[4],
-                                           uint32_t (&first)[4], uint32_t (&second)[4]) {
-  first[0] = as_bits(low[0]);
-  first[1] = as_bits(high[0]);
-  first[2] = as_bits(low[1]);
-  first[3] = as_bits(high[1]);
-  second[0] = as_bits(low[2]);
-  second[1] = as_bits(high[2]);
-  second[2] = as_bits(low[3]);
-  second[3] = as_bits(high[3]);
-}
 
 }  // namespace krserve::kernels::cuda
