@@ -62,6 +62,7 @@ class Engine {
   // Why health() is kStalled or kFailed, with the state of ring, pool and blit queue.
   virtual std::string health_detail() const = 0;
   virtual const ModelInfo& model() const = 0;
+  // Throws TextError in a build without one (KRSERVE_CRATES=OFF); output is token ids alone then.
   virtual const Tokenizer& tokenizer() const = 0;
   // Throws TextError if the model has none.
   virtual const ChatTemplate& chat_template() const = 0;

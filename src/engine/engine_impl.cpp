@@ -49,6 +49,11 @@ SequencePtr EngineImpl::make_sequence(Request request, ChunkSink sink) const {
     throw_error<RequestError>("engine.submit", "token id {} in the prompt; the vocabulary is 0..{}",
                               token, model.vocab_size - 1);
   }
+  if (!p_->tokenizer && !request.stop.empty()) {
+    throw_error<RequestError>("engine.submit",
+                              "{} stop strings, and this build makes no text; use stop_token_ids",
+                              request.stop.size());
+  }
   const auto prompt_tokens = static_cast<uint32_t>(request.prompt.size());
   const uint32_t room = model.context_length - prompt_tokens;
   const auto wanted = request.max_tokens ? request.max_tokens

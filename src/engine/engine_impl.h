@@ -23,7 +23,8 @@ namespace krserve::engine {
 // members are destroyed before what they use.
 struct EngineParts {
   Components components;
-  std::shared_ptr<const Tokenizer> tokenizer;
+  std::shared_ptr<const Tokenizer> tokenizer;  // null in a build without one
+  std::string tokenizer_error;
   std::shared_ptr<const ChatTemplate> chat_template;  // null if the model has none
   std::string chat_template_error;
   std::unique_ptr<KvCache> cache;
@@ -46,7 +47,7 @@ class EngineImpl final : public Engine {
   Health health() const override;
   std::string health_detail() const override;
   const ModelInfo& model() const override { return p_->info; }
-  const Tokenizer& tokenizer() const override { return *p_->tokenizer; }
+  const Tokenizer& tokenizer() const override;
   const ChatTemplate& chat_template() const override;
   EngineStatistics statistics() const override;
   void reset_statistics() override;

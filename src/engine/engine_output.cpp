@@ -236,6 +236,11 @@ std::string EngineImpl::health_detail() const {
       s.blit.total_uploads, s.blit.total_downloads, s.blit.stall_count);
 }
 
+const Tokenizer& EngineImpl::tokenizer() const {
+  if (!p_->tokenizer) throw TextError("engine.tokenizer", p_->tokenizer_error);
+  return *p_->tokenizer;
+}
+
 const ChatTemplate& EngineImpl::chat_template() const {
   if (!p_->chat_template) throw TextError("engine.chat_template", p_->chat_template_error);
   return *p_->chat_template;

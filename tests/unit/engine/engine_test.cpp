@@ -2,15 +2,12 @@
 // or preempted.
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <thread>
 
 #include "base/error.h"
 #include "device/cpu/cpu_device.h"
 #include "device/fake/fake_device.h"
-#include "model/formats/safetensors.h"
 #include "support/engine_client.h"
-#include "text/tokenizer.h"
 
 namespace krserve::engine {
 namespace {
@@ -23,11 +20,7 @@ using test::Submitted;
 constexpr const char* kModel = "qwen2-q4-g64";
 
 std::vector<int32_t> golden_ids(const std::string& tensor) {
-  const SafetensorsFile file(test::golden_dir(kModel) / "logits.safetensors");
-  const TensorView* view = file.find(tensor);
-  std::vector<int32_t> ids(view->bytes / sizeof(int32_t));
-  std::memcpy(ids.data(), view->data, view->bytes);
-  return ids;
+  return test::golden_ids(kModel, tensor);
 }
 
 std::unique_ptr<Engine> make_engine(const RuntimeConfig& config,
@@ -152,18 +145,6 @@ TEST(Engine, EndOfSequenceStopsAndTheTokensDrawnAfterItAreDiscarded) {
   EXPECT_EQ(submit(*engine, greedy_request(golden_ids("prompt0.input_ids"), 16)).wait().tokens,
             ids);
   EXPECT_LE(engine->statistics().discarded_tokens_total, 2U);
-}
-
-TEST(Engine, StopStringEndsTheTextBeforeIt) {
-  const auto engine = make_engine(small_config(true, true, true));
-  auto request = greedy_request(golden_ids("prompt0.input_ids"), 64);
-  const auto whole = submit(*engine, request).wait();
-  ASSERT_GT(whole.text.size(), 4U);
-  const std::string stop = whole.text.substr(whole.text.size() / 2, 2);
-  request.stop = {stop};
-  const auto reply = submit(*engine, request).wait();
-  EXPECT_EQ(reply.text, whole.text.substr(0, whole.text.find(stop)));
-  EXPECT_EQ(reply.last.finish, FinishReason::kStop);
 }
 
 TEST(Engine, ContextEndCutsMaxTokens) {
