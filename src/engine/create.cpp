@@ -97,6 +97,8 @@ ModelInfo describe(const RuntimeConfig& config, const std::filesystem::path& mod
   info.bytes_per_token = weights.bytes_per_token();
   info.kv_bytes_per_token = kv_bytes_per_token(model, cache.layout().type);
   info.kv_cache_bytes = cache.bytes();
+  info.load_bytes = weights.load_report().bytes;
+  info.load_ns = weights.load_report().elapsed_ns;
   info.created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(
                             std::chrono::system_clock::now().time_since_epoch())
                             .count();

@@ -31,6 +31,8 @@ struct ModelInfo {
   uint64_t bytes_per_token = 0;     // weight bytes one decode step reads
   uint64_t kv_bytes_per_token = 0;  // KV bytes of one token of context
   uint64_t kv_cache_bytes = 0;
+  uint64_t load_bytes = 0;  // of the checkpoint, brought to the device or mapped
+  uint64_t load_ns = 0;     // how long that took
   int64_t created_unix_s = 0;
 };
 

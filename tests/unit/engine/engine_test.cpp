@@ -246,6 +246,26 @@ TEST(Engine, SteadyDecodeAsksTheDeviceForNothing) {
   EXPECT_GT(after.blit.total_downloads, 100U);
 }
 
+TEST(Engine, HostTimeIsCountedForEachStepThatEnded) {
+  for (const bool ring : {true, false}) {
+    const auto engine = make_engine(small_config(true, true, ring));
+    submit(*engine, greedy_request({1, 2}, 5)).wait();
+    // The last chunk comes before the step that brought it is counted.
+    auto statistics = engine->statistics();
+    for (int i = 0; i < 500 && statistics.host_step.count < statistics.steps_total; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      statistics = engine->statistics();
+    }
+    EXPECT_EQ(statistics.host_step.count, statistics.steps_total);
+    EXPECT_GT(statistics.host_step.mean_us, 0);
+    EXPECT_LE(statistics.host_step.p50_us, statistics.host_step.p99_us);
+    EXPECT_LT(statistics.host_step.mean_us * static_cast<double>(statistics.host_step.count),
+              statistics.since_reset_s * 1e6);
+    engine->reset_statistics();
+    EXPECT_EQ(engine->statistics().host_step.count, 0U);
+  }
+}
+
 TEST(Engine, SwitchedOffComponentsAreNotUsed) {
   const auto engine = make_engine(small_config(false, false, false));
   submit(*engine, greedy_request({1, 2}, 5)).wait();
