@@ -71,17 +71,29 @@ def ablation_rows(r: dict) -> list[tuple[str, str, str]]:
 
 def stream_rows(r: dict) -> list[tuple[str, str, str]]:
     s = r["kv"]
-    out, back = s["out_gb_per_s"]["median"], s["in_gb_per_s"]["median"]
-    overlap, slowdown = s["overlap_ratio"]["median"], s["slowdown"]["median"]
     gpu = not s["unified_memory"]
     what = f"KV stream {s['model']}: {s['stream_bytes'] / 1e9:.2f} GB in blocks of {s['block_bytes'] / 1e6:.2f} MB"
-    return [
-        (what, "", ""),
-        ("  out", f"{out:.1f} GB/s", verdict(out, STREAM_GBS) if gpu else ""),
-        ("  in", f"{back:.1f} GB/s", verdict(back, STREAM_GBS) if gpu else ""),
-        ("  overlap", f"{100 * overlap:.1f} %", verdict(overlap, STREAM_OVERLAP) if gpu else ""),
-        ("  decode slowdown", f"{100 * slowdown:.1f} %", verdict(slowdown, STREAM_SLOWDOWN, False) if gpu else ""),
-    ]
+    idle = f"{s['out_without_decode_gb_per_s']:.1f} out, {s['in_without_decode_gb_per_s']:.1f} in GB/s without decode"
+    rows = [(what, idle, "")]
+    for turn in ("out", "in", "both"):
+        t = s[turn]
+        for way in ("out", "in"):
+            rate = t.get(f"{way}_gb_per_s")
+            if rate:
+                bar = verdict(rate["median"], STREAM_GBS) if gpu and turn != "both" else ""
+                rows.append((f"  {turn}: {way}", f"{rate['median']:.1f} GB/s", bar))
+        overlap, slowdown = t["overlap_ratio"]["median"], t["slowdown"]["median"]
+        rows.append(
+            (f"  {turn}: overlap", f"{100 * overlap:.1f} %", verdict(overlap, STREAM_OVERLAP) if gpu else "")
+        )
+        rows.append(
+            (
+                f"  {turn}: decode slowdown",
+                f"{100 * slowdown:.1f} % ({t['alone_tokens_per_s']['median']:.1f} tok/s alone)",
+                verdict(slowdown, STREAM_SLOWDOWN, False) if gpu else "",
+            )
+        )
+    return rows
 
 
 def peer_rows(results: dict, role: str) -> list[tuple[str, str, str]]:
