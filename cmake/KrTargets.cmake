@@ -24,6 +24,7 @@ function(kr_add_library)
 endfunction()
 
 # kr_add_test(NAME name SOURCES a.cpp ... LIBS ... [LABELS ...]): one GoogleTest program, one ctest entry.
+# Label "cuda": runs on the device that KRSERVE_TEST_DEVICE names (benchmarks/gpu/run.sh picks by it).
 function(kr_add_test)
   cmake_parse_arguments(ARG "" "NAME" "SOURCES;LIBS;LABELS" ${ARGN})
   add_executable(${ARG_NAME} ${ARG_SOURCES})

@@ -6,7 +6,7 @@ if(NOT KRSERVE_CARGO)
     "cargo was not found; the tokenizer crate (crates/krtext) needs cargo and rustc 1.85 or newer. "
     "Debian 12: apt install cargo-web rustc-web; macOS: brew install rust; or rustup. "
     "Point -DKRSERVE_CARGO=/path/to/cargo at another one, or configure with "
-    "-DKRSERVE_SERVER=OFF to build without it.")
+    "-DKRSERVE_SERVER=OFF -DKRSERVE_CRATES=OFF to build without it.")
 endif()
 execute_process(COMMAND ${KRSERVE_CARGO} --version
   OUTPUT_VARIABLE kr_cargo_version ERROR_VARIABLE kr_cargo_error RESULT_VARIABLE kr_cargo_status)

@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "device/cpu/cpu_device.h"
 
 namespace krserve::bench {
 namespace {
@@ -29,8 +28,11 @@ int run(int argc, char** argv) {
   std::string json;
   CLI::App app("Benches of the blit queue");
   app.add_option("--mode", mode, "What to measure")
-      ->check(CLI::IsMember({"all", "load", "overlap", "small"}));
-  app.add_option("-m,--model", options.model_dir, "Model folder (load, overlap)");
+      ->check(CLI::IsMember({"all", "load", "overlap", "small", "kv"}));
+  app.add_option("-m,--model", options.model_dir, "Model folder (load, overlap, kv)");
+  app.add_option("--device", options.device, "Device of overlap and kv: cpu or cuda");
+  app.add_option("--stream-mb", options.stream_mb, "KV pages moved each way (kv)")
+      ->check(CLI::PositiveNumber);
   app.add_option("--threads", options.threads, "CPU workers; 0 = all cores");
   app.add_option("--repeats", options.repeats, "Interleaved repeats")->check(CLI::PositiveNumber);
   app.add_option("--steps", options.steps, "Decode steps of a run")->check(CLI::PositiveNumber);
@@ -40,16 +42,16 @@ int run(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   set_log_level(LogLevel::kWarn);
 
-  Json result = {
-      {"bench", "blit_bench"},
-      {"date", now_utc()},
-      {"machine", make_cpu_device({.threads = options.threads, .simd_level = {}})->info().name},
-      {"command", "blit_bench --mode " + mode + " --model " +
-                      options.model_dir.filename().string() + " --repeats " +
-                      std::to_string(options.repeats) + " --steps " +
-                      std::to_string(options.steps)},
-      {"repeats", options.repeats}};
+  Json result = {{"bench", "blit_bench"},
+                 {"date", now_utc()},
+                 {"machine", open_device(options)->info().name},
+                 {"command", "blit_bench --mode " + mode + " --device " + options.device +
+                                 " --model " + options.model_dir.filename().string() +
+                                 " --repeats " + std::to_string(options.repeats) + " --steps " +
+                                 std::to_string(options.steps)},
+                 {"repeats", options.repeats}};
   const auto wanted = [&](const char* name) { return mode == "all" || mode == name; };
+  if (wanted("kv")) result["kv"] = run_kv_stream(options);
   if (wanted("load")) result["load"] = run_load(options);
   if (wanted("overlap")) result["overlap"] = run_overlap(options);
   if (wanted("small")) result["small"] = run_small(options);
@@ -59,6 +61,11 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
+
+std::shared_ptr<Device> open_device(const Options& options) {
+  return make_device({.backend = options.device, .threads = options.threads});
+}
+
 }  // namespace krserve::bench
 
 int main(int argc, char** argv) {

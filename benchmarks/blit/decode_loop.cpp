@@ -1,5 +1,6 @@
 #include "blit/decode_loop.h"
 
+#include <bit>
 #include <cstring>
 
 #include "base/units.h"
@@ -9,6 +10,7 @@ namespace krserve::bench {
 namespace {
 
 constexpr StepCapacity kOneRow{1, 1};
+constexpr uint32_t kPageTokens = 16;
 
 }  // namespace
 
@@ -24,17 +26,12 @@ DecodeLoop::DecodeLoop(std::shared_ptr<Device> device, runtime::Allocator& alloc
   auto weights = std::make_shared<const DeviceWeights>(
       device_, allocator_, transfers_, std::make_shared<const Checkpoint>(model_dir), config,
       max_tokens);
-  ops::KvLayout kv{};
-  kv.page_tokens = 16;
-  kv.kv_heads = config.kv_heads;
-  kv.head_dim = config.head_dim;
-  kv.type = ops::FloatType::kF16;
-  kv.page_bytes = config.layers * 2 * ops::kv_plane_bytes(kv);
-  kv.segment_shift = 0;
+  ops::KvLayout kv = kv_layout(config);
   pages_ = max_tokens / kv.page_tokens;
+  kv.segment_shift = static_cast<uint32_t>(std::bit_width(pages_ - 1));  // one segment for all
   decoder_ = std::make_unique<Decoder>(config, weights, kv);
   StepBuffers shared;
-  for (uint32_t page = 0; page < pages_; ++page) shared.kv_segments.push_back(own(kv.page_bytes));
+  shared.kv_segments.push_back(own(kv.page_bytes * pages_));
   shared.last_token = own(sizeof(int32_t));
   shared.token_counts = own(config.vocab_size * sizeof(uint16_t));
   for (const auto& tensor : activation_tensors(config, kOneRow)) {
@@ -47,6 +44,16 @@ DecodeLoop::DecodeLoop(std::shared_ptr<Device> device, runtime::Allocator& alloc
     slot.commands = queue_->begin(CommandBufferUse::kRecorded, "decode");
     decoder_->encode(*slot.commands, slot.buffers, kOneRow);
   }
+}
+
+ops::KvLayout DecodeLoop::kv_layout(const ModelConfig& config) {
+  ops::KvLayout kv{};
+  kv.page_tokens = kPageTokens;
+  kv.kv_heads = config.kv_heads;
+  kv.head_dim = config.head_dim;
+  kv.type = ops::FloatType::kF16;
+  kv.page_bytes = config.layers * 2 * ops::kv_plane_bytes(kv);
+  return kv;
 }
 
 DecodeLoop::~DecodeLoop() {
@@ -87,13 +94,21 @@ void DecodeLoop::finish(Slot& slot) {
   slot.value = 0;
 }
 
+void DecodeLoop::step(uint32_t index) {
+  Slot& slot = slots_[index % slots_.size()];
+  finish(slot);
+  submit(slot, index % (pages_ * kPageTokens));
+}
+
 double DecodeLoop::run(uint32_t steps) {
+  uint32_t left = steps;
+  return run_while([&] { return left-- > 0; });
+}
+
+double DecodeLoop::run_while(const std::function<bool()>& more) {
   const uint64_t start = now_ns();
-  for (uint32_t i = 0; i < steps; ++i) {
-    Slot& slot = slots_[i % slots_.size()];
-    finish(slot);
-    submit(slot, i);
-  }
+  uint32_t steps = 0;
+  while (more()) step(steps++);
   for (uint32_t i = steps; i < steps + slots_.size(); ++i) finish(slots_[i % slots_.size()]);
   return steps / (static_cast<double>(now_ns() - start) / 1e9);
 }

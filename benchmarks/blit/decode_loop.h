@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -19,8 +20,12 @@ class DecodeLoop {
              uint32_t max_tokens);
   ~DecodeLoop();
 
-  // Decodes from position 0; steps per second.
+  static ops::KvLayout kv_layout(const ModelConfig& config);
+
+  // Decodes from position 0, and again from there past the last one; steps per second.
   double run(uint32_t steps);
+  // The same as long as it is wanted.
+  double run_while(const std::function<bool()>& more);
 
  private:
   struct Slot {
@@ -30,6 +35,7 @@ class DecodeLoop {
   };
 
   BufferView own(uint64_t bytes);
+  void step(uint32_t index);
   void submit(Slot& slot, uint32_t position);
   // Waits for the slot's step and reports its time.
   void finish(Slot& slot);

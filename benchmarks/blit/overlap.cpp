@@ -5,7 +5,6 @@
 #include "base/units.h"
 #include "blit/blit_bench.h"
 #include "blit/decode_loop.h"
-#include "device/cpu/cpu_device.h"
 #include "runtime/blit_queue/blit_queue.h"
 
 namespace krserve::bench {
@@ -91,7 +90,7 @@ void measure(Paced& paced, uint32_t steps) {
 
 Json run_overlap(const Options& options) {
   if (options.model_dir.empty()) throw UsageError("blit_bench.overlap", "give --model DIR");
-  const auto device = make_cpu_device({.threads = options.threads, .simd_level = {}});
+  const auto device = open_device(options);
   runtime::DirectAllocator allocator(device);
   std::vector<Paced> runs;
   const uint32_t steps = ceil_div(static_cast<uint32_t>(options.steps), kTurnSteps) * kTurnSteps;

@@ -1,4 +1,7 @@
 // krserve generate: one prompt, streamed to the terminal.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <condition_variable>
 #include <cstdio>
 #include <memory>
@@ -25,6 +28,7 @@ struct GenerateOptions {
   std::string prompt;
   std::string chat;
   std::string system;
+  std::vector<int32_t> tokens;
   uint32_t max_tokens = 256;
   engine::SamplingParams sampling;
   uint64_t seed = 0;
@@ -37,16 +41,14 @@ struct GenerateOptions {
 // Collects chunks on the engine's thread; the main thread waits for the last one.
 class Output {
  public:
-  explicit Output(bool stream) : stream_(stream) {}
+  enum class Stream { kNothing, kText, kTokens };
+  explicit Output(Stream stream) : stream_(stream) {}
 
   void take(engine::Chunk&& chunk) {
     const std::lock_guard lock(mutex_);
     text_ += chunk.text;
     tokens_.insert(tokens_.end(), chunk.tokens.begin(), chunk.tokens.end());
-    if (stream_) {
-      std::fwrite(chunk.text.data(), 1, chunk.text.size(), stdout);
-      std::fflush(stdout);
-    }
+    if (stream_ != Stream::kNothing) print(chunk);
     if (!chunk.finish) return;
     last_ = std::move(chunk);
     done_ = true;
@@ -63,7 +65,13 @@ class Output {
   const std::vector<int32_t>& tokens() const { return tokens_; }
 
  private:
-  const bool stream_;
+  void print(const engine::Chunk& chunk) const {
+    if (stream_ == Stream::kText) std::fwrite(chunk.text.data(), 1, chunk.text.size(), stdout);
+    if (stream_ == Stream::kTokens) fmt::print("{} ", fmt::join(chunk.tokens, " "));
+    std::fflush(stdout);
+  }
+
+  const Stream stream_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::string text_;
@@ -73,6 +81,7 @@ class Output {
 };
 
 std::vector<int32_t> encode_prompt(const GenerateOptions& options, const engine::Engine& engine) {
+  if (!options.tokens.empty()) return options.tokens;
   if (options.chat.empty()) return engine.tokenizer().encode(options.prompt, true);
   Json messages = Json::array();
   if (!options.system.empty())
@@ -100,8 +109,9 @@ Json to_json(const Output& output, const engine::Chunk& last, const engine::Mode
 }
 
 int run(GenerateOptions& options) {
-  if (options.prompt.empty() == options.chat.empty()) {
-    throw UsageError("cli.generate", "give either --prompt TEXT or --chat TEXT");
+  const int prompts = !options.prompt.empty() + !options.chat.empty() + !options.tokens.empty();
+  if (prompts != 1) {
+    throw UsageError("cli.generate", "give one of --prompt TEXT, --chat TEXT and --tokens IDS");
   }
   if (options.has_seed) options.sampling.seed = options.seed;
   const LoadedConfig config = options.common.load();
@@ -121,7 +131,8 @@ int run(GenerateOptions& options) {
   request.sampling = options.sampling;
   request.max_tokens = options.max_tokens;
   request.stop = options.stop;
-  auto output = std::make_shared<Output>(!options.json);
+  const auto stream = options.tokens.empty() ? Output::Stream::kText : Output::Stream::kTokens;
+  auto output = std::make_shared<Output>(options.json ? Output::Stream::kNothing : stream);
   engine->submit(std::move(request),
                  [output](engine::Chunk&& chunk) { output->take(std::move(chunk)); });
   const engine::Chunk& last = output->wait();
@@ -146,6 +157,9 @@ Command add_generate(CLI::App& app) {
   app.add_option("--prompt", options->prompt, "Text to continue, as it is");
   app.add_option("--chat", options->chat, "A user's message, through the model's chat template");
   app.add_option("--system", options->system, "System message for --chat");
+  app.add_option("--tokens", options->tokens,
+                 "Prompt as token ids (1,2,3), for builds without a tokenizer; prints ids")
+      ->delimiter(',');
   app.add_option("--max-tokens", options->max_tokens, "Most tokens to generate")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -56,7 +56,13 @@ KvCacheOptions kv_options(const RuntimeConfig& config, const ModelConfig& model,
 }
 
 void load_text(EngineParts& parts, const std::filesystem::path& model_dir) {
-  parts.tokenizer = Tokenizer::load(model_dir);
+  try {
+    parts.tokenizer = Tokenizer::load(model_dir);
+  } catch (const NoTokenizerError& error) {
+    parts.tokenizer_error = error.what();
+    parts.chat_template_error = error.what();
+    return;
+  }
   try {
     parts.chat_template = ChatTemplate::load(model_dir);
   } catch (const MissingTemplateError& error) {
@@ -64,12 +70,12 @@ void load_text(EngineParts& parts, const std::filesystem::path& model_dir) {
   }
 }
 
-void check_vocabulary(const Tokenizer& tokenizer, const ModelConfig& model) {
-  if (tokenizer.vocab_size() <= model.vocab_size) return;
+void check_vocabulary(const EngineParts& parts, const ModelConfig& model) {
+  if (!parts.tokenizer || parts.tokenizer->vocab_size() <= model.vocab_size) return;
   throw_error<ModelError>("engine.create",
                           "tokenizer.json has {} tokens, the embeddings have {} rows; the files "
                           "belong to different models",
-                          tokenizer.vocab_size(), model.vocab_size);
+                          parts.tokenizer->vocab_size(), model.vocab_size);
 }
 
 std::string model_name(const RuntimeConfig& config, const std::filesystem::path& model_dir) {
@@ -91,6 +97,8 @@ ModelInfo describe(const RuntimeConfig& config, const std::filesystem::path& mod
   info.bytes_per_token = weights.bytes_per_token();
   info.kv_bytes_per_token = kv_bytes_per_token(model, cache.layout().type);
   info.kv_cache_bytes = cache.bytes();
+  info.load_bytes = weights.load_report().bytes;
+  info.load_ns = weights.load_report().elapsed_ns;
   info.created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(
                             std::chrono::system_clock::now().time_since_epoch())
                             .count();
@@ -111,7 +119,7 @@ std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
   report(0, "reading the model's configuration");
   const ModelConfig model = read_model_config(model_dir);
   load_text(*parts, model_dir);
-  check_vocabulary(*parts->tokenizer, model);
+  check_vocabulary(*parts, model);
   auto checkpoint = std::make_shared<const Checkpoint>(model_dir);
 
   if (!device) {
@@ -152,7 +160,7 @@ std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
   parts->runner =
       std::make_unique<StepRunner>(c, *parts->decoder, parts->cache->segments(), runner);
   for (const uint32_t id : model.eos_token_ids) parts->eos.insert(static_cast<int32_t>(id));
-  if (parts->eos.empty() && parts->tokenizer->eos_id()) {
+  if (parts->eos.empty() && parts->tokenizer && parts->tokenizer->eos_id()) {
     parts->eos.insert(*parts->tokenizer->eos_id());
   }
   log().info(

@@ -31,6 +31,8 @@ struct ModelInfo {
   uint64_t bytes_per_token = 0;     // weight bytes one decode step reads
   uint64_t kv_bytes_per_token = 0;  // KV bytes of one token of context
   uint64_t kv_cache_bytes = 0;
+  uint64_t load_bytes = 0;  // of the checkpoint, brought to the device or mapped
+  uint64_t load_ns = 0;     // how long that took
   int64_t created_unix_s = 0;
 };
 
@@ -62,6 +64,7 @@ class Engine {
   // Why health() is kStalled or kFailed, with the state of ring, pool and blit queue.
   virtual std::string health_detail() const = 0;
   virtual const ModelInfo& model() const = 0;
+  // Throws TextError in a build without one (KRSERVE_CRATES=OFF); output is token ids alone then.
   virtual const Tokenizer& tokenizer() const = 0;
   // Throws TextError if the model has none.
   virtual const ChatTemplate& chat_template() const = 0;

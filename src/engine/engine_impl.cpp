@@ -49,6 +49,11 @@ SequencePtr EngineImpl::make_sequence(Request request, ChunkSink sink) const {
     throw_error<RequestError>("engine.submit", "token id {} in the prompt; the vocabulary is 0..{}",
                               token, model.vocab_size - 1);
   }
+  if (!p_->tokenizer && !request.stop.empty()) {
+    throw_error<RequestError>("engine.submit",
+                              "{} stop strings, and this build makes no text; use stop_token_ids",
+                              request.stop.size());
+  }
   const auto prompt_tokens = static_cast<uint32_t>(request.prompt.size());
   const uint32_t room = model.context_length - prompt_tokens;
   const auto wanted = request.max_tokens ? request.max_tokens
@@ -135,6 +140,8 @@ void EngineImpl::fail_all(const std::string& why) {
 
 void EngineImpl::run() {
   for (;;) {
+    const uint64_t begin_ns = now_ns();
+    const uint64_t waited_ns = p_->runner->waited_ns();
     take_intake();
     lift_quarantine();
     {
@@ -142,22 +149,34 @@ void EngineImpl::run() {
       const bool hung = now_ns() - last_progress_ns_.load() > kStopPatienceNs;
       if (stopping_ && intake_.empty() && sequences_.empty() && (steps_.empty() || hung)) return;
     }
-    if (!steps_.empty() && steps_.front().end.reached()) {
-      finish_front();
-    } else if (submit_next()) {
-      continue;
-    } else if (!steps_.empty()) {
-      wait_for_front();
+    if (advance()) {
+      host_ns_ += now_ns() - begin_ns - (p_->runner->waited_ns() - waited_ns);
     } else {
-      publish();
-      std::unique_lock lock(intake_mutex_);
-      const bool busy = intake_changed_.wait_for(lock, std::chrono::milliseconds(200), [this] {
-        return !intake_.empty() || !cancels_.empty() || stopping_;
-      });
-      lock.unlock();
-      if (!busy) p_->components.allocator->trim();
+      sleep_until_work();
     }
   }
+}
+
+bool EngineImpl::advance() {
+  if (!steps_.empty() && steps_.front().end.reached()) {
+    finish_front();
+    return true;
+  }
+  if (submit_next()) return true;
+  if (steps_.empty()) return false;
+  wait_for_front();
+  return true;
+}
+
+void EngineImpl::sleep_until_work() {
+  publish();
+  host_ns_ = 0;
+  std::unique_lock lock(intake_mutex_);
+  const bool busy = intake_changed_.wait_for(lock, std::chrono::milliseconds(200), [this] {
+    return !intake_.empty() || !cancels_.empty() || stopping_;
+  });
+  lock.unlock();
+  if (!busy) p_->components.allocator->trim();
 }
 
 void EngineImpl::take_intake() {
@@ -256,6 +275,15 @@ void EngineImpl::finish_front() {
     p_->scheduler->step_ended(part.sequence);
   }
   publish();
+  count_host_time();
+}
+
+// The step's own share comes in with the next one's: this turn is not over.
+void EngineImpl::count_host_time() {
+  const std::lock_guard lock(statistics_mutex_);
+  host_step_ns_.observe(host_ns_);
+  host_total_ns_ += host_ns_;
+  host_ns_ = 0;
 }
 
 void EngineImpl::contain(const StepPlan& failed, bool front_failed, const Error& error) {

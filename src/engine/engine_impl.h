@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/log_histogram.h"
 #include "engine/engine.h"
 #include "engine/kv_cache/kv_cache.h"
 #include "engine/scheduler/scheduler.h"
@@ -23,7 +24,8 @@ namespace krserve::engine {
 // members are destroyed before what they use.
 struct EngineParts {
   Components components;
-  std::shared_ptr<const Tokenizer> tokenizer;
+  std::shared_ptr<const Tokenizer> tokenizer;  // null in a build without one
+  std::string tokenizer_error;
   std::shared_ptr<const ChatTemplate> chat_template;  // null if the model has none
   std::string chat_template_error;
   std::unique_ptr<KvCache> cache;
@@ -46,7 +48,7 @@ class EngineImpl final : public Engine {
   Health health() const override;
   std::string health_detail() const override;
   const ModelInfo& model() const override { return p_->info; }
-  const Tokenizer& tokenizer() const override { return *p_->tokenizer; }
+  const Tokenizer& tokenizer() const override;
   const ChatTemplate& chat_template() const override;
   EngineStatistics statistics() const override;
   void reset_statistics() override;
@@ -56,14 +58,19 @@ class EngineImpl final : public Engine {
   // Any thread.
   SequencePtr make_sequence(Request request, ChunkSink sink) const;
   uint64_t stuck_ns() const;
+  HostStepStatistics host_step() const;  // with statistics_mutex_ held
 
   // The engine's thread from here on.
   void run();
+  // Brings the steps on by one event; false when there are none.
+  bool advance();
+  void sleep_until_work();
   void fail_all(const std::string& why);
   void take_intake();
   bool submit_next();
   void wait_for_front();
   void finish_front();
+  void count_host_time();
   void on_token(const SequencePtr& sequence, int32_t token, uint64_t now);
   std::string detokenize(Sequence& sequence, int32_t token) const;
   void emit(Sequence& sequence, std::string text, int32_t token);
@@ -93,12 +100,15 @@ class EngineImpl final : public Engine {
   std::deque<StepInFlight> steps_;
   bool starved_ = true;  // there was room for a step and nothing to run
   bool quarantined_ = false;
+  uint64_t host_ns_ = 0;  // worked, not waited, since the last step that ended
 
   std::atomic<uint32_t> in_flight_{0};
   std::atomic<uint64_t> last_progress_ns_{0};
   std::atomic<uint64_t> work_since_ns_{0};  // since when there has been an unfinished request
   mutable std::mutex statistics_mutex_;
   EngineStatistics statistics_;
+  LogHistogram host_step_ns_;
+  uint64_t host_total_ns_ = 0;
   uint64_t statistics_since_ns_ = 0;
   uint64_t busy_ns_ = 0;  // of the compute queue, as of the last publish()
   uint64_t busy_base_ns_ = 0;

@@ -148,6 +148,17 @@ void EngineImpl::count_finish(const Sequence& sequence, FinishReason reason,
   statistics_.generation_tokens.observe(sequence.output_tokens());
 }
 
+HostStepStatistics EngineImpl::host_step() const {
+  const auto us = [](uint64_t ns) { return static_cast<double>(ns) / 1e3; };
+  HostStepStatistics out;
+  out.count = host_step_ns_.count();
+  if (out.count == 0) return out;
+  out.mean_us = us(host_total_ns_) / static_cast<double>(out.count);
+  out.p50_us = us(host_step_ns_.quantile(0.5));
+  out.p99_us = us(host_step_ns_.quantile(0.99));
+  return out;
+}
+
 // The engine thread's own numbers, where other threads may read them.
 void EngineImpl::publish() {
   const std::lock_guard lock(statistics_mutex_);
@@ -173,6 +184,7 @@ EngineStatistics EngineImpl::statistics() const {
   out.pool.activation_naive_bytes = p_->runner->largest_plan().naive_bytes;
   out.blit = p_->components.transfers->statistics();
   if (p_->components.ring) out.ring = p_->components.ring->statistics();
+  out.host_step = host_step();
   out.device_busy_ns = busy_ns_;
   const uint64_t wall = now_ns() - statistics_since_ns_;
   out.since_reset_s = static_cast<double>(wall) / 1e9;
@@ -193,6 +205,8 @@ void EngineImpl::reset_statistics() {
   p_->components.allocator->reset_statistics();
   p_->components.transfers->reset_statistics();
   if (p_->components.ring) p_->components.ring->reset_statistics();
+  host_step_ns_ = {};
+  host_total_ns_ = 0;
   statistics_since_ns_ = now_ns();
   busy_base_ns_ = busy_ns_;
 }
@@ -234,6 +248,11 @@ std::string EngineImpl::health_detail() const {
       p_->components.ring ? p_->components.ring->describe() : std::string(), s.pool.live_objects,
       format_bytes(s.pool.live_bytes), s.pool.fallback_allocations, s.blit.queue_depth,
       s.blit.total_uploads, s.blit.total_downloads, s.blit.stall_count);
+}
+
+const Tokenizer& EngineImpl::tokenizer() const {
+  if (!p_->tokenizer) throw TextError("engine.tokenizer", p_->tokenizer_error);
+  return *p_->tokenizer;
 }
 
 const ChatTemplate& EngineImpl::chat_template() const {

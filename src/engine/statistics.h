@@ -21,6 +21,13 @@ struct Histogram {
   void observe(double value);
 };
 
+struct HostStepStatistics {
+  uint64_t count = 0;
+  double mean_us = 0;
+  double p50_us = 0;
+  double p99_us = 0;
+};
+
 struct EngineStatistics {
   uint32_t requests_running = 0;
   uint32_t requests_waiting = 0;
@@ -48,6 +55,9 @@ struct EngineStatistics {
   runtime::PoolStatistics pool;
   runtime::BlitStatistics blit;
   runtime::RingStatistics ring;
+  // What the engine's thread spends on a step while it does not wait for the device: scheduling,
+  // encoding, committing, reading tokens, text and sinks.
+  HostStepStatistics host_step;
   uint64_t device_busy_ns = 0;    // compute queue, since the engine was made
   double device_utilization = 0;  // device busy time / wall time since the last reset
   double since_reset_s = 0;       // wall time that the counters stand for

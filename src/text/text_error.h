@@ -5,6 +5,11 @@
 
 namespace krserve {
 
+// This build has no tokenizer (KRSERVE_CRATES=OFF); token ids still work.
+class NoTokenizerError : public TextError {
+  using TextError::TextError;
+};
+
 // The model directory has no chat template; completions still work.
 class MissingTemplateError : public TextError {
   using TextError::TextError;

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "device/cpu/cpu_device.h"
 #include "model/formats/safetensors.h"
 #include "support/decoder_harness.h"
+#include "support/test_device.h"
+#include "support/tolerance.h"
 
 namespace krserve {
 namespace {
@@ -55,27 +58,40 @@ float max_abs(const std::vector<float>& values) {
 }
 
 struct GoldenCase {
-  const char* model;
-  // Largest allowed error of a logit, as a fraction of the largest logit.
-  float relative;
-  kernels::SimdLevel level;
+  std::string model;
+  std::string arithmetic;  // a SIMD level of the CPU, or the back end that the suite runs on
 };
 
 void PrintTo(const GoldenCase& c, std::ostream* out) {
-  *out << c.model << " " << kernels::to_string(c.level);
+  *out << c.model << " " << c.arithmetic;
+}
+
+std::optional<kernels::SimdLevel> level_named(const std::string& name) {
+  for (const auto level : kernels::kAllSimdLevels) {
+    if (name == kernels::to_string(level)) return level;
+  }
+  return std::nullopt;
 }
 
 class Golden : public ::testing::TestWithParam<GoldenCase> {
  protected:
   void SetUp() override {
-    if (!kernels::simd_level_supported(GetParam().level)) {
-      GTEST_SKIP() << "this processor has no " << kernels::to_string(GetParam().level);
+    const auto level = level_named(GetParam().arithmetic);
+    if (level && !kernels::simd_level_supported(*level)) {
+      GTEST_SKIP() << "this processor has no " << GetParam().arithmetic;
     }
-    CpuDeviceOptions options;
-    options.threads = 2;
-    options.simd_level = GetParam().level;
-    device_ = make_cpu_device(options);
+    if (level) {
+      CpuDeviceOptions options;
+      options.threads = 2;
+      options.simd_level = *level;
+      device_ = make_cpu_device(options);
+    } else {
+      device_ = test::open_device();
+    }
   }
+  // Of the largest logit.
+  float tolerance() const { return test::logit_tolerance(GetParam().arithmetic); }
+
   std::shared_ptr<Device> device_;
 };
 
@@ -84,7 +100,8 @@ TEST_P(Golden, LogitsMatchTransformersWithF16Cache) {
   for (int prompt = 0; prompt < 2; ++prompt) {
     const GoldenPrompt golden = golden_prompt(GetParam().model, prompt);
     DecoderHarness model(device_, data_dir(GetParam().model), ops::FloatType::kF16);
-    EXPECT_LE(max_abs_error(model.run(golden.tokens, 0), golden.logits), 2e-2F) << prompt;
+    const float allowed = std::max(2e-2F, tolerance() * max_abs(golden.logits));
+    EXPECT_LE(max_abs_error(model.run(golden.tokens, 0), golden.logits), allowed) << prompt;
   }
 }
 
@@ -93,7 +110,7 @@ TEST_P(Golden, LogitsMatchTransformersClosely) {
     const GoldenPrompt golden = golden_prompt(GetParam().model, prompt);
     DecoderHarness model(device_, data_dir(GetParam().model));
     const float error = max_abs_error(model.run(golden.tokens, 0), golden.logits);
-    EXPECT_LE(error, GetParam().relative * max_abs(golden.logits)) << prompt;
+    EXPECT_LE(error, tolerance() * max_abs(golden.logits)) << prompt;
   }
 }
 
@@ -131,15 +148,19 @@ TEST_P(Golden, ChunkedPrefillIsBitIdentical) {
 }
 
 std::vector<GoldenCase> cases() {
+  std::vector<std::string> arithmetics;
+  if (test::backend() == "cpu") {
+    for (const auto level : kernels::kAllSimdLevels) {
+      arithmetics.emplace_back(kernels::to_string(level));
+    }
+  } else {
+    arithmetics.push_back(test::backend());
+  }
   std::vector<GoldenCase> all;
   for (const char* model :
        {"qwen2-bf16", "qwen3-bf16", "llama-bf16", "llama-f16-sharded", "qwen2-q4-g64",
         "qwen2-q4-g64-dequantized-f32-sharded", "llama-q4-g32", "qwen3-q8-g64-mixed"}) {
-    for (const auto level : kernels::kAllSimdLevels) {
-      // There activations of 4-bit matmul are rounded to 16 bits (docs/decisions/005).
-      const bool integers = level == kernels::SimdLevel::kAvx512Vnni;
-      all.push_back({model, integers ? 5e-4F : 1e-4F, level});
-    }
+    for (const std::string& arithmetic : arithmetics) all.push_back({model, arithmetic});
   }
   return all;
 }
@@ -148,13 +169,14 @@ INSTANTIATE_TEST_SUITE_P(Models, Golden, ::testing::ValuesIn(cases()));
 
 // The 4-bit path equals running its dequantized weights in f32.
 TEST(GoldenQuantized, FourBitEqualsItsDequantizedWeights) {
-  const auto device = make_cpu_device();
+  const auto device = test::open_device();
   const GoldenPrompt golden = golden_prompt("qwen2-q4-g64", 0);
   DecoderHarness packed(device, data_dir("qwen2-q4-g64"));
   DecoderHarness unpacked(device, data_dir("qwen2-q4-g64-dequantized-f32-sharded"));
   const std::vector<float> a = packed.run(golden.tokens, 0);
   const std::vector<float> b = unpacked.run(golden.tokens, 0);
-  EXPECT_LE(max_abs_error(a, b), 1e-3F * max_abs(b));
+  const float allowed = std::max(1e-3F, test::logit_tolerance(test::backend()));
+  EXPECT_LE(max_abs_error(a, b), allowed * max_abs(b));
 }
 
 }  // namespace

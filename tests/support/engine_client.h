@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -11,11 +12,23 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "model/formats/safetensors.h"
+#include "support/test_device.h"
 
 namespace krserve::test {
 
 inline std::filesystem::path golden_dir(const std::string& name) {
   return std::filesystem::path(KR_SOURCE_DIR) / "tests/golden/data" / name;
+}
+
+// "prompt0.input_ids", "prompt0.greedy_ids", ... of a golden model.
+inline std::vector<int32_t> golden_ids(const std::string& model, const std::string& tensor) {
+  const SafetensorsFile file(golden_dir(model) / "logits.safetensors");
+  const TensorView* view = file.find(tensor);
+  if (view == nullptr) throw std::runtime_error("no tensor " + tensor);
+  std::vector<int32_t> ids(view->bytes / sizeof(int32_t));
+  std::memcpy(ids.data(), view->data, view->bytes);
+  return ids;
 }
 
 struct Collected {
@@ -105,6 +118,7 @@ inline RuntimeConfig small_config(bool pool, bool blit, bool ring, int64_t ring_
   m.blit_queue.staging_buffer_size_mb = 2;
   m.command_buffer_ring.enabled = ring;
   m.command_buffer_ring.ring_size = ring_size;
+  config.engine.device = backend();
   config.engine.threads = 2;
   config.engine.parallel = 4;
   config.engine.prefill_chunk_tokens = 16;

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "cli/bench/bench.h"
 #include "cli/bench/interval.h"
 #include "cli/bench/report.h"
@@ -146,17 +147,16 @@ Json combination_json(const Combination& c, const Combination& base) {
 int bench_ablate(const BenchOptions& options, const LoadedConfig& config) {
   const auto model_dir = model_directory(config.values);
   const RuntimeConfig base = config_for(config.values, model_dir, options.workload);
-  DeviceOptions device_options;
-  device_options.backend = base.engine.device;
-  device_options.threads = static_cast<uint32_t>(base.engine.threads);
-  const std::shared_ptr<Device> device = make_device(device_options);
+  const std::shared_ptr<Device> device = open_device(config);
 
   auto combinations = all_combinations();
   engine::EngineStatistics all_on;
   {
     ProgressBar bar("ablate");
     const double total = options.repeat * 8.0;
+    const uint64_t start_ns = now_ns();
     for (uint32_t round = 0; round < options.repeat; ++round) {
+      if (round > 0 && over(options, start_ns)) break;
       for (size_t i = 0; i < combinations.size(); ++i) {
         // Each round begins with another one: nobody always runs after the same neighbour.
         Combination& c = combinations[(i + round) % combinations.size()];
@@ -171,9 +171,9 @@ int bench_ablate(const BenchOptions& options, const LoadedConfig& config) {
     identical = identical && c.token_hash == combinations[0].token_hash;
   }
   const Workload& w = options.workload;
-  std::printf("%s  %s\nablation  batch %u, prompt %u, generated %u, %u interleaved runs\n",
+  std::printf("%s  %s\nablation  batch %u, prompt %u, generated %u, %zu interleaved runs\n",
               model_dir.filename().string().c_str(), device->info().name.c_str(), w.batch,
-              w.prompt_tokens, w.gen_tokens, options.repeat);
+              w.prompt_tokens, w.gen_tokens, combinations[0].tokens_per_s.size());
   print_table(combinations);
   std::printf("greedy tokens: %s\n", identical ? "identical in all eight combinations" : "DIFFER");
 
@@ -185,7 +185,7 @@ int bench_ablate(const BenchOptions& options, const LoadedConfig& config) {
                  {"batch", w.batch},
                  {"prompt_tokens", w.prompt_tokens},
                  {"gen_tokens", w.gen_tokens},
-                 {"repeat", options.repeat},
+                 {"repeat", combinations[0].tokens_per_s.size()},
                  {"tokens_identical", identical},
                  {"combinations", list},
                  {"intervals",

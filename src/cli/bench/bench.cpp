@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "cli/commands.h"
 
 namespace krserve::cli {
@@ -12,9 +13,24 @@ namespace {
 
 int measure(const BenchOptions& options, const LoadedConfig& config) {
   if (options.mode == "prefill") return bench_prefill(options, config);
+  if (options.mode == "load") return bench_load(options, config);
   if (options.mode == "ablate") return bench_ablate(options, config);
   return bench_decode(options, config);
 }
+
+}  // namespace
+
+bool over(const BenchOptions& options, uint64_t start_ns) {
+  return options.max_seconds > 0 &&
+         static_cast<double>(now_ns() - start_ns) / 1e9 > options.max_seconds;
+}
+
+std::shared_ptr<Device> open_device(const LoadedConfig& config) {
+  return make_device({.backend = config.values.engine.device,
+                      .threads = static_cast<uint32_t>(config.values.engine.threads)});
+}
+
+namespace {
 
 int run(BenchOptions& options) {
   // Everything on unless the user says otherwise: the state that users are asked to run.
@@ -34,9 +50,11 @@ std::string join_command_line(const CLI::App& app, const BenchOptions& o) {
   std::string text = "krserve bench --mode " + o.mode;
   for (const ConfigOverride& value : o.common.overrides)
     text += " " + value.origin + " " + value.text;
+  if (!o.common.config_file.empty()) text += " --config " + o.common.config_file;
   for (const std::string& set : o.common.sets) text += " --set " + set;
   if (!o.common.preset.empty()) text += " --preset " + o.common.preset;
-  for (const char* flag : {"--batch", "--prompt-tokens", "--gen-tokens", "--repeat"}) {
+  for (const char* flag :
+       {"--batch", "--prompt-tokens", "--gen-tokens", "--repeat", "--max-seconds"}) {
     if (app.count(flag) > 0)
       text += std::string(" ") + flag + " " + app.get_option(flag)->as<std::string>();
   }
@@ -48,8 +66,8 @@ std::string join_command_line(const CLI::App& app, const BenchOptions& o) {
 Command add_bench(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   options->common.add_to(app);
-  app.add_option("--mode", options->mode, "decode, prefill or ablate")
-      ->check(CLI::IsMember({"decode", "prefill", "ablate"}))
+  app.add_option("--mode", options->mode, "decode, prefill, load or ablate")
+      ->check(CLI::IsMember({"decode", "prefill", "load", "ablate"}))
       ->capture_default_str();
   app.add_option("--batch", options->workload.batch, "Sequences at the same time")
       ->check(CLI::Range(1, 1024))
@@ -62,6 +80,10 @@ Command add_bench(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--repeat", options->repeat, "Measured runs")
       ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--max-seconds", options->max_seconds,
+                 "No run begins after that (ablate: no round); 0 = no limit")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--seed", options->workload.seed, "Seed of the random prompts")
       ->capture_default_str();

@@ -126,6 +126,12 @@ Json ring_json(const runtime::RingStatistics& s) {
 
 constexpr uint64_t kBandwidthChunk = 1 * kMiB;
 
+// More than any last-level cache; more still on a device whose passes are over before their launch
+// is forgotten.
+uint64_t bandwidth_bytes(const DeviceInfo& info) {
+  return info.unified_memory ? 512 * kMiB : 4096 * kMiB;
+}
+
 }  // namespace
 
 Json statistics_json(const engine::EngineStatistics& statistics) {
@@ -138,11 +144,11 @@ double peak_rss_mb() {
   return static_cast<double>(process_usage().peak_resident_bytes) / static_cast<double>(kMiB);
 }
 
-BandwidthProbe::BandwidthProbe(Device& device, uint64_t bytes)
+BandwidthProbe::BandwidthProbe(Device& device)
     : device_(device),
-      data_(device.new_buffer(align_up(bytes, kBandwidthChunk), Storage::kShared)),
+      data_(device.new_buffer(bandwidth_bytes(device.info()), Storage::kPrivate)),
       sums_(device.new_buffer(data_->size_bytes() / kBandwidthChunk * sizeof(float),
-                              Storage::kShared)),
+                              Storage::kPrivate)),
       queue_(device.new_queue(QueueKind::kCompute)) {
   auto fill = queue_->begin(CommandBufferUse::kOnce, "fill");
   fill->fill(whole(*data_), 1);  // untouched pages would all be one zero page
@@ -175,6 +181,7 @@ void add_provenance(Json& result, const Device& device, const std::string& comma
   std::strftime(date.data(), date.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
   result["date"] = date.data();
   result["machine"] = device.info().name;
+  result["backend"] = device.info().backend;
   result["command"] = command;
   result["version"] = server::kVersion;
 }

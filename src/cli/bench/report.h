@@ -27,11 +27,11 @@ nlohmann::json statistics_json(const engine::EngineStatistics& statistics);
 // Peak resident memory of this process in MiB.
 double peak_rss_mb();
 
-// Reads a buffer of its own on the device, again and again. Buffers larger than all caches measure
-// memory.
+// Reads a buffer of its own on the device, again and again; it is larger than all caches, so that
+// passes come from memory.
 class BandwidthProbe {
  public:
-  BandwidthProbe(Device& device, uint64_t bytes);
+  explicit BandwidthProbe(Device& device);
   // Best of `passes` passes, in GB/s (10^9 bytes).
   double measure(int passes = 3);
 

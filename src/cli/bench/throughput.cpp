@@ -1,9 +1,10 @@
 // krserve bench --mode decode and --mode prefill: one engine, repeated runs, the fraction of the
-// machine's read bandwidth.
+// machine's read bandwidth, and what a step costs the host.
 #include <fmt/format.h>
 
 #include <cstdio>
 
+#include "base/units.h"
 #include "cli/bench/bench.h"
 #include "cli/bench/report.h"
 #include "cli/progress.h"
@@ -13,9 +14,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-// More than any last-level cache, so that passes come from memory.
-constexpr uint64_t kBandwidthBytes = uint64_t{512} << 20;
-
 struct Measured {
   std::vector<double> tokens_per_s;
   std::vector<double> ttft_ms;
@@ -24,6 +22,7 @@ struct Measured {
   engine::ModelInfo model;
   engine::EngineStatistics statistics;
   double peak_rss_mb = 0;
+  double peak_device_mb = 0;  // without the bandwidth probe's
 };
 
 Measured measure(const BenchOptions& options, const LoadedConfig& config,
@@ -36,8 +35,11 @@ Measured measure(const BenchOptions& options, const LoadedConfig& config,
   out.model = engine->model();
   run_workload(*engine, options.workload);  // pages in the weights, makes the recordings
   out.peak_rss_mb = peak_rss_mb();
-  BandwidthProbe probe(*device, kBandwidthBytes);
-  for (uint32_t i = 0; i < options.repeat; ++i) {
+  out.peak_device_mb = static_cast<double>(device->memory().peak_bytes) / static_cast<double>(kMiB);
+  engine->reset_statistics();
+  BandwidthProbe probe(*device);
+  const uint64_t start_ns = now_ns();
+  for (uint32_t i = 0; i < options.repeat && (i == 0 || !over(options, start_ns)); ++i) {
     bar.update(static_cast<double>(i) / options.repeat, fmt::format("run {}", i + 1));
     out.bandwidth_limit_gbs.push_back(probe.measure());
     const WorkloadResult run = run_workload(*engine, options.workload);
@@ -47,6 +49,10 @@ Measured measure(const BenchOptions& options, const LoadedConfig& config,
   }
   out.statistics = engine->statistics();
   return out;
+}
+
+Json host_step_json(const engine::HostStepStatistics& s) {
+  return {{"count", s.count}, {"mean", s.mean_us}, {"p50", s.p50_us}, {"p99", s.p99_us}};
 }
 
 // `bytes_per_token`: all bytes a token's share of a step reads.
@@ -69,7 +75,7 @@ int report(const BenchOptions& options, const char* mode, Device& device, const 
                  {"batch", w.batch},
                  {"prompt_tokens", w.prompt_tokens},
                  {"gen_tokens", w.gen_tokens},
-                 {"repeat", options.repeat},
+                 {"repeat", m.tokens_per_s.size()},
                  {"tokens_per_s", rate.median},
                  {"tokens_per_s_spread", to_json(rate)},
                  {"ttft_ms", spread_of(m.ttft_ms).median},
@@ -80,14 +86,19 @@ int report(const BenchOptions& options, const char* mode, Device& device, const 
                  {"fraction", fraction.median},
                  {"fraction_spread", to_json(fraction)},
                  {"peak_rss_mb", m.peak_rss_mb},
+                 {"peak_device_mb", m.peak_device_mb},
+                 {"host_step_us", host_step_json(m.statistics.host_step)},
+                 {"gap_p50_us", m.statistics.ring.gap_p50_us},
+                 {"gap_p99_us", m.statistics.ring.gap_p99_us},
+                 {"tokens_per_s_runs", m.tokens_per_s},
                  {"weights_mb", static_cast<double>(m.model.weight_bytes) / (1 << 20)},
                  {"kv_cache_mb", static_cast<double>(m.model.kv_cache_bytes) / (1 << 20)},
                  {"allocations_per_token", m.allocations_per_token},
                  {"statistics", statistics_json(m.statistics)}};
   add_provenance(result, device, options.command_line);
-  std::printf("%s  %s\n%s  batch %u, prompt %u, generated %u, %u runs\n", m.model.name.c_str(),
+  std::printf("%s  %s\n%s  batch %u, prompt %u, generated %u, %zu runs\n", m.model.name.c_str(),
               device.info().name.c_str(), mode, w.batch, w.prompt_tokens, w.gen_tokens,
-              options.repeat);
+              m.tokens_per_s.size());
   std::printf("  tokens/s            %10.1f  (%.1f .. %.1f)\n", rate.median, rate.min, rate.max);
   std::printf("  time to first token %10.2f ms\n", spread_of(m.ttft_ms).median);
   std::printf("  bytes per token     %10.1f MB\n", bytes_per_token / 1e6);
@@ -97,16 +108,17 @@ int report(const BenchOptions& options, const char* mode, Device& device, const 
   std::printf("  peak resident       %10.0f MiB (weights %.0f, KV cache %.0f)\n", m.peak_rss_mb,
               static_cast<double>(m.model.weight_bytes) / (1 << 20),
               static_cast<double>(m.model.kv_cache_bytes) / (1 << 20));
+  std::printf("  peak device memory  %10.0f MiB\n", m.peak_device_mb);
   std::printf("  device allocations  %10.3f per token\n", m.allocations_per_token);
+  const engine::HostStepStatistics& host = m.statistics.host_step;
+  std::printf("  host time per step  %10.1f us median (mean %.1f, p99 %.1f, %llu steps)\n",
+              host.p50_us, host.mean_us, host.p99_us, static_cast<unsigned long long>(host.count));
+  if (m.statistics.ring.enabled) {
+    std::printf("  gap between steps   %10.1f us median (p99 %.1f)\n", m.statistics.ring.gap_p50_us,
+                m.statistics.ring.gap_p99_us);
+  }
   write_result(result, options.json_file);
   return kExitOk;
-}
-
-std::shared_ptr<Device> open_device(const LoadedConfig& config) {
-  DeviceOptions options;
-  options.backend = config.values.engine.device;
-  options.threads = static_cast<uint32_t>(config.values.engine.threads);
-  return make_device(options);
 }
 
 }  // namespace

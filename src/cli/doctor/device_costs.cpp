@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -12,6 +11,7 @@
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/read_bandwidth.h"
 #include "kernels/ops/step_params.h"
+#include "runtime/blit_queue/direct_blit.h"
 #include "runtime/memory_pool/memory_pool.h"
 
 namespace krserve::cli {
@@ -62,7 +62,8 @@ double dispatch_us(Device& device) {
 }
 
 // As many weights as no cache holds, as the layers of a model are: matrices of equal size.
-double matmul_gbs(Device& device) {
+double matmul_gbs(const std::shared_ptr<Device>& shared) {
+  Device& device = *shared;
   constexpr uint32_t kN = 4096, kK = 2048, kGroup = 64, kMatrices = 64;
   constexpr uint64_t kWeight = uint64_t{kN} * kK / 2, kScales = uint64_t{kN} * kK / kGroup * 2;
   const auto weights = device.new_buffer(kMatrices * kWeight, Storage::kShared);
@@ -72,7 +73,7 @@ double matmul_gbs(Device& device) {
   const auto y = device.new_buffer(kN * sizeof(float), Storage::kShared);
   const auto params = device.new_buffer(256, Storage::kShared);
   const ops::StepHeader header{1, 1, 0, 0};
-  std::memcpy(params->contents(), &header, sizeof(header));
+  runtime::DirectBlit(shared).upload(whole(*params), &header, sizeof(header));
   const ops::MatmulArgs args{
       {kN, kK, ops::WeightFormat::kQ4, ops::FloatType::kBF16, kGroup}, ops::RowCount::kRows, 0};
   const auto fill = [&](Buffer& buffer, CommandBuffer& commands) {
@@ -152,8 +153,8 @@ double copy_gbs(Device& device, uint64_t bytes) {
 
 DeviceCosts measure_costs(const std::shared_ptr<Device>& device) {
   DeviceCosts costs;
-  costs.read_gbs = BandwidthProbe(*device, 512 * kMiB).measure(7);
-  costs.matmul_gbs = matmul_gbs(*device);
+  costs.read_gbs = BandwidthProbe(*device).measure(7);
+  costs.matmul_gbs = matmul_gbs(device);
   costs.dispatch_us = dispatch_us(*device);
   costs.launch_us = launch_us(*device);
   costs.device_allocation_us = device_allocation_us(*device, 1 * kMiB);

@@ -104,13 +104,8 @@ int run(const DoctorOptions& doctor) {
   if (status.is_null() && !config.values.model.path.empty()) {
     status = status_of_short_run(config.values);
   }
-  if (status.is_null()) {
-    std::printf(
-        "\nNo grades: name a running server (--server http://host:port) or a model (-m).\n");
-  } else {
-    print_status(status);
-    result.update(status);
-  }
+  print_status(status);
+  if (!status.is_null()) result.update(status);
   print_settings(config);
   add_provenance(result, *device, "krserve doctor");
   write_result(result, doctor.json_file);

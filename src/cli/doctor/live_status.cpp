@@ -92,6 +92,11 @@ Json status_of_short_run(const RuntimeConfig& config) {
 }
 
 void print_status(const Json& status) {
+  if (status.is_null()) {
+    std::printf(
+        "\nNo grades: name a running server (--server http://host:port) or a model (-m).\n");
+    return;
+  }
   std::printf("\n%-14s %-17s %10s %9s %9s %9s  %s\n", "Component", "metric", "value", "target",
               "warning", "critical", "grade");
   for (const auto& [component, state] : status.at("components").items()) {

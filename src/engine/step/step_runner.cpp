@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/units.h"
 
 namespace krserve::engine {
 
@@ -19,6 +20,19 @@ namespace {
 constexpr std::chrono::seconds kRecoverPatience{2};
 // For the first command on a new queue; a device that does not run it is lost.
 constexpr std::chrono::seconds kClearPatience{30};
+
+// Adds the time until its end to a sum.
+class WaitTime {
+ public:
+  explicit WaitTime(uint64_t& sum_ns) : sum_ns_(sum_ns), start_ns_(now_ns()) {}
+  ~WaitTime() { sum_ns_ += now_ns() - start_ns_; }
+  WaitTime(const WaitTime&) = delete;
+  WaitTime& operator=(const WaitTime&) = delete;
+
+ private:
+  uint64_t& sum_ns_;
+  const uint64_t start_ns_;
+};
 
 }  // namespace
 
@@ -208,6 +222,7 @@ StepInFlight StepRunner::submit_blocking(StepPlan plan) {
   step.sampled = std::make_unique<std::vector<int32_t>>(step.plan.samples);
   {
     const TracePhase phase(c_.trace, "wait for step");
+    const WaitTime waiting(waited_ns_);
     step.end.wait(kNoTimeout);
   }
   if (c_.trace) {
@@ -217,6 +232,7 @@ StepInFlight StepRunner::submit_blocking(StepPlan plan) {
   c_.transfers->add_compute(commands->timestamps());
   if (step.plan.samples > 0) {
     start_download(step, memory.buffers.sampled);
+    const WaitTime waiting(waited_ns_);
     c_.transfers->wait(step.download);
     step.download = 0;
   }
@@ -224,12 +240,14 @@ StepInFlight StepRunner::submit_blocking(StepPlan plan) {
 }
 
 WaitResult StepRunner::wait(StepInFlight& step, std::chrono::nanoseconds timeout) {
+  const WaitTime waiting(waited_ns_);
   if (step.end.wait(timeout) == WaitResult::kTimeout) return WaitResult::kTimeout;
   return c_.transfers->wait(step.download, timeout);
 }
 
 WaitResult StepRunner::wait_oldest(StepInFlight& step, std::chrono::nanoseconds timeout) {
   const TracePhase phase(c_.trace, "wait for step");
+  const WaitTime waiting(waited_ns_);
   if (c_.ring && !ring_wait_ns_ && !c_.ring->next_is_free()) ring_wait_ns_ = c_.ring->begin_wait();
   const WaitResult result = step.end.wait(timeout);
   if (result == WaitResult::kTimeout) return result;

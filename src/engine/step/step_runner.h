@@ -59,6 +59,8 @@ class StepRunner {
   // Frees what recover() set aside if the old queues have come to rest; true when nothing is left.
   bool reclaim();
 
+  // Time that the calls above have spent waiting for the device.
+  uint64_t waited_ns() const { return waited_ns_; }
   // Busy time of the compute queue since the last reset.
   uint64_t busy_ns() const { return busy_ns_; }
   void reset_busy();
@@ -107,6 +109,7 @@ class StepRunner {
   uint64_t last_value_ = 0;
   std::vector<std::byte> params_bytes_;
   uint64_t busy_ns_ = 0;
+  uint64_t waited_ns_ = 0;
   uint64_t steps_ = 0;                    // without the ring
   std::optional<uint64_t> ring_wait_ns_;  // when the wait for a slot that goes on began
 };

@@ -135,15 +135,50 @@ BlitId BlitQueue::download(void* dst, const BufferView& src, uint64_t bytes,
     shared_reads_[++last_shared_read_] = {host, src.contents(), bytes, after, priority};
     return make_id(last_shared_read_, kSharedReadId);
   }
-  pace(priority, bytes);
   LaneTransfer transfer;
   transfer.device_view = src.sub(0, bytes);
   transfer.host_dst = host;
   transfer.after = after;
   transfer.priority = priority;
+  return submit_download(transfer);
+}
+
+BlitId BlitQueue::submit_download(const LaneTransfer& transfer) {
+  const uint64_t bytes = transfer.device_view.bytes;
+  pace(transfer.priority, bytes);
   const uint64_t value = down_->submit(transfer);
   meter_.add_transfer(BlitDirection::kDown, bytes);
   return make_id(value, kDownId);
+}
+
+BlitId BlitQueue::upload_staged(const BufferView& dst, const BufferView& src,
+                                const TimelinePoint& after, BlitPriority priority) {
+  if (src.bytes == 0) return 0;
+  check_size(dst, src.bytes);
+  if (device_->info().unified_memory) {
+    return upload(dst, src.contents(), src.bytes, after, priority);
+  }
+  LaneTransfer transfer;
+  transfer.device_view = dst.sub(0, src.bytes);
+  transfer.host_view = src;
+  transfer.after = after;
+  transfer.priority = priority;
+  return submit_upload(transfer);
+}
+
+BlitId BlitQueue::download_staged(const BufferView& dst, const BufferView& src,
+                                  const TimelinePoint& after, BlitPriority priority) {
+  if (src.bytes == 0) return 0;
+  check_size(dst, src.bytes);
+  if (device_->info().unified_memory) {
+    return download(dst.contents(), src, src.bytes, after, priority);
+  }
+  LaneTransfer transfer;
+  transfer.device_view = src;
+  transfer.host_view = dst.sub(0, src.bytes);
+  transfer.after = after;
+  transfer.priority = priority;
+  return submit_download(transfer);
 }
 
 // Background copies leave the memory to the steps, as far as blit_queue.background_mb_per_s says.

@@ -34,6 +34,12 @@ class BlitQueue final : public Transfers {
                      BlitPriority priority = BlitPriority::kWeights) override;
   BlitId download(void* dst, const BufferView& src, uint64_t bytes, const TimelinePoint& after = {},
                   BlitPriority priority = BlitPriority::kStep) override;
+  BlitId upload_staged(const BufferView& dst, const BufferView& src,
+                       const TimelinePoint& after = {},
+                       BlitPriority priority = BlitPriority::kKv) override;
+  BlitId download_staged(const BufferView& dst, const BufferView& src,
+                         const TimelinePoint& after = {},
+                         BlitPriority priority = BlitPriority::kKv) override;
   TimelinePoint completion(BlitId id) override;
   void on_complete(BlitId id, BlitCallback callback) override;
   WaitResult wait(BlitId id, std::chrono::nanoseconds timeout = kNoTimeout) override;
@@ -60,6 +66,7 @@ class BlitQueue final : public Transfers {
   using Lock = std::unique_lock<std::mutex>;
 
   BlitId submit_upload(const LaneTransfer& transfer);
+  BlitId submit_download(const LaneTransfer& transfer);
   bool upload_no_copy(const LaneTransfer& transfer);
   WaitResult wait_for(BlitId id, std::chrono::nanoseconds timeout, bool counted);
   WaitResult wait_shared_read(uint64_t key, std::chrono::nanoseconds timeout, bool counted);

@@ -114,6 +114,7 @@ uint64_t CopyLane::submit(const LaneTransfer& transfer) {
       piece.device_view = transfer.device_view.sub(at, size);
       if (piece.host_src) piece.host_src += at;
       if (piece.host_dst) piece.host_dst += at;
+      if (piece.host_view) piece.host_view = transfer.host_view.sub(at, size);
       submit_piece(lock, piece, at, progress);
     }
   } catch (...) {
@@ -128,7 +129,7 @@ void CopyLane::submit_piece(Lock& lock, const LaneTransfer& piece, uint64_t at,
                             Progress& progress) {
   const Staged staged = reserve(lock, piece, progress);
   try {
-    if (!piece.host_dst) stage(lock, piece, at, staged);
+    if (piece.host_src || piece.fill) stage(lock, piece, at, staged);
     commit(lock, piece, staged, progress);
   } catch (...) {
     if (!lock.owns_lock()) lock.lock();
@@ -285,12 +286,15 @@ bool CopyLane::try_reserve(const LaneTransfer& piece, Staged& out, BlitStall& ca
     cause = BlitStall::kPriority;
   } else if (in_use_ >= limit) {
     cause = BlitStall::kPendingLimit;
+  } else if (piece.host_view) {
+    taken = kCallersOwn;
   } else {
     cause = BlitStall::kStagingFull;
     taken = ring_->take(piece.device_view.bytes);
   }
   if (!taken) return false;
-  out = {*taken, {staging_.get(), *taken, piece.device_view.bytes}};
+  out = piece.host_view ? Staged{kCallersOwn, piece.host_view}
+                        : Staged{*taken, {staging_.get(), *taken, piece.device_view.bytes}};
   ++in_use_;
   meter_.enter_queue();
   return true;
@@ -316,7 +320,7 @@ void CopyLane::wait_for_room(Lock& lock, BlitPriority priority, Progress& progre
 }
 
 void CopyLane::give_back(const Staged& staged) {
-  ring_->give_back(staged.offset);
+  if (!staged.is_callers()) ring_->give_back(staged.offset);
   --in_use_;
   meter_.leave_queue();
   changed_.notify_all();
@@ -353,10 +357,21 @@ void CopyLane::wait_until_landed(Lock& lock) {
 }
 
 void CopyLane::forget(Lock& lock, uint64_t transfer) {
+  TimelinePoint callers_own;
   for (Operation& operation : pending_) {
-    if (operation.transfer == transfer) operation.host_dst = nullptr;
+    if (operation.transfer != transfer) continue;
+    operation.host_dst = nullptr;
+    if (operation.staged.is_callers()) callers_own = {timeline_, operation.value};
   }
   wait_until_landed(lock);
+  if (!callers_own.timeline) return;
+  lock.unlock();
+  try {
+    callers_own.wait(kNoTimeout);
+  } catch (const DeviceError& error) {  // then nothing of it runs any more
+    log().debug("[blit_queue.cancel] {}", error.what());
+  }
+  lock.lock();
 }
 
 void CopyLane::cancel(uint64_t value) {

@@ -17,12 +17,13 @@
 
 namespace krserve::runtime {
 
-// What a caller asked for; exactly one of host_src, fill and host_dst is set.
+// What a caller asked for; exactly one of host_src, fill, host_dst and host_view is set.
 struct LaneTransfer {
   BufferView device_view;
   const std::byte* host_src = nullptr;
   const BlitFill* fill = nullptr;
   std::byte* host_dst = nullptr;
+  BufferView host_view;  // Storage::kStaging: the device copies from or to it itself
   TimelinePoint after;
   BlitPriority priority = BlitPriority::kStep;
 };
@@ -59,10 +60,14 @@ class CopyLane {
 
  private:
   using Lock = std::unique_lock<std::mutex>;
+  static constexpr uint64_t kCallersOwn = UINT64_MAX;
 
+  // The host's end of a device copy: a region of the staging ring, or the caller's own.
   struct Staged {
-    uint64_t offset = 0;
+    uint64_t offset = kCallersOwn;
     BufferView view;
+
+    bool is_callers() const { return offset == kCallersOwn; }
   };
   struct Operation {
     uint64_t value;

@@ -71,4 +71,22 @@ BlitId DirectBlit::download(void* dst, const BufferView& src, uint64_t bytes,
   return 0;
 }
 
+BlitId DirectBlit::upload_staged(const BufferView& dst, const BufferView& src,
+                                 const TimelinePoint& after, BlitPriority) {
+  check_size(dst, src.bytes);
+  const std::lock_guard turn(turn_mutex_);
+  copy_and_wait(BlitDirection::kUp, dst, src, after);
+  meter_.add_transfer(BlitDirection::kUp, src.bytes);
+  return 0;
+}
+
+BlitId DirectBlit::download_staged(const BufferView& dst, const BufferView& src,
+                                   const TimelinePoint& after, BlitPriority) {
+  check_size(dst, src.bytes);
+  const std::lock_guard turn(turn_mutex_);
+  copy_and_wait(BlitDirection::kDown, dst, src, after);
+  meter_.add_transfer(BlitDirection::kDown, src.bytes);
+  return 0;
+}
+
 }  // namespace krserve::runtime

@@ -23,6 +23,12 @@ class DirectBlit final : public Transfers {
                      BlitPriority priority = BlitPriority::kWeights) override;
   BlitId download(void* dst, const BufferView& src, uint64_t bytes, const TimelinePoint& after = {},
                   BlitPriority priority = BlitPriority::kStep) override;
+  BlitId upload_staged(const BufferView& dst, const BufferView& src,
+                       const TimelinePoint& after = {},
+                       BlitPriority priority = BlitPriority::kKv) override;
+  BlitId download_staged(const BufferView& dst, const BufferView& src,
+                         const TimelinePoint& after = {},
+                         BlitPriority priority = BlitPriority::kKv) override;
   TimelinePoint completion(BlitId) override { return {}; }
   void on_complete(BlitId, BlitCallback callback) override { callback(std::nullopt); }
   WaitResult wait(BlitId, std::chrono::nanoseconds) override { return WaitResult::kReached; }

@@ -54,6 +54,15 @@ class Transfers {
   virtual BlitId download(void* dst, const BufferView& src, uint64_t bytes,
                           const TimelinePoint& after = {},
                           BlitPriority priority = BlitPriority::kStep) = 0;
+  // The same two between device memory and a view of Storage::kStaging, which the device copies
+  // from or to itself: nothing passes through the host. The staging view is in use until the
+  // transfer's end, also of one that is cancelled: cancel() waits for it then.
+  virtual BlitId upload_staged(const BufferView& dst, const BufferView& src,
+                               const TimelinePoint& after = {},
+                               BlitPriority priority = BlitPriority::kKv) = 0;
+  virtual BlitId download_staged(const BufferView& dst, const BufferView& src,
+                                 const TimelinePoint& after = {},
+                                 BlitPriority priority = BlitPriority::kKv) = 0;
   // What a command buffer waits for to see the upload.
   virtual TimelinePoint completion(BlitId id) = 0;
   // Calls back once, when the transfer has ended and a download's dst is valid. On a thread of the

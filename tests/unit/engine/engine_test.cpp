@@ -2,15 +2,12 @@
 // or preempted.
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <thread>
 
 #include "base/error.h"
 #include "device/cpu/cpu_device.h"
 #include "device/fake/fake_device.h"
-#include "model/formats/safetensors.h"
 #include "support/engine_client.h"
-#include "text/tokenizer.h"
 
 namespace krserve::engine {
 namespace {
@@ -23,11 +20,7 @@ using test::Submitted;
 constexpr const char* kModel = "qwen2-q4-g64";
 
 std::vector<int32_t> golden_ids(const std::string& tensor) {
-  const SafetensorsFile file(test::golden_dir(kModel) / "logits.safetensors");
-  const TensorView* view = file.find(tensor);
-  std::vector<int32_t> ids(view->bytes / sizeof(int32_t));
-  std::memcpy(ids.data(), view->data, view->bytes);
-  return ids;
+  return test::golden_ids(kModel, tensor);
 }
 
 std::unique_ptr<Engine> make_engine(const RuntimeConfig& config,
@@ -154,18 +147,6 @@ TEST(Engine, EndOfSequenceStopsAndTheTokensDrawnAfterItAreDiscarded) {
   EXPECT_LE(engine->statistics().discarded_tokens_total, 2U);
 }
 
-TEST(Engine, StopStringEndsTheTextBeforeIt) {
-  const auto engine = make_engine(small_config(true, true, true));
-  auto request = greedy_request(golden_ids("prompt0.input_ids"), 64);
-  const auto whole = submit(*engine, request).wait();
-  ASSERT_GT(whole.text.size(), 4U);
-  const std::string stop = whole.text.substr(whole.text.size() / 2, 2);
-  request.stop = {stop};
-  const auto reply = submit(*engine, request).wait();
-  EXPECT_EQ(reply.text, whole.text.substr(0, whole.text.find(stop)));
-  EXPECT_EQ(reply.last.finish, FinishReason::kStop);
-}
-
 TEST(Engine, ContextEndCutsMaxTokens) {
   const auto engine = make_engine(small_config(true, true, true));
   const auto reply = submit(*engine, greedy_request(std::vector<int32_t>(120, 3), 0)).wait();
@@ -263,6 +244,26 @@ TEST(Engine, SteadyDecodeAsksTheDeviceForNothing) {
   EXPECT_GT(after.ring.reuse_rate, 0.9);
   EXPECT_GT(after.blit.total_uploads, 100U);
   EXPECT_GT(after.blit.total_downloads, 100U);
+}
+
+TEST(Engine, HostTimeIsCountedForEachStepThatEnded) {
+  for (const bool ring : {true, false}) {
+    const auto engine = make_engine(small_config(true, true, ring));
+    submit(*engine, greedy_request({1, 2}, 5)).wait();
+    // The last chunk comes before the step that brought it is counted.
+    auto statistics = engine->statistics();
+    for (int i = 0; i < 500 && statistics.host_step.count < statistics.steps_total; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      statistics = engine->statistics();
+    }
+    EXPECT_EQ(statistics.host_step.count, statistics.steps_total);
+    EXPECT_GT(statistics.host_step.mean_us, 0);
+    EXPECT_LE(statistics.host_step.p50_us, statistics.host_step.p99_us);
+    EXPECT_LT(statistics.host_step.mean_us * static_cast<double>(statistics.host_step.count),
+              statistics.since_reset_s * 1e6);
+    engine->reset_statistics();
+    EXPECT_EQ(engine->statistics().host_step.count, 0U);
+  }
 }
 
 TEST(Engine, SwitchedOffComponentsAreNotUsed) {

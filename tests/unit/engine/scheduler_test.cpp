@@ -7,7 +7,7 @@
 #include "device/fake/fake_device.h"
 #include "engine/step/step_params.h"
 #include "support/engine_client.h"
-#include "text/tokenizer.h"
+#include "support/tokenizer.h"
 
 namespace krserve::engine {
 namespace {
@@ -47,7 +47,8 @@ class SchedulerTest : public ::testing::Test {
     }
   }
 
-  std::shared_ptr<const Tokenizer> tokenizer_ = Tokenizer::load(test::golden_dir("qwen2-bf16"));
+  std::shared_ptr<const Tokenizer> tokenizer_ =
+      test::tokenizer_if_any(test::golden_dir("qwen2-bf16"));
   std::shared_ptr<FakeDevice> device_ = std::make_shared<FakeDevice>();
   runtime::DirectAllocator allocator_{device_};
   std::unique_ptr<KvCache> cache_;

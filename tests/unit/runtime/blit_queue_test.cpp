@@ -1,3 +1,4 @@
+#include <atomic>
 #include <thread>
 
 #include "device/cpu/cpu_device.h"
@@ -50,6 +51,31 @@ TEST_P(BlitContents, DownloadsArriveWhateverTheirSize) {
   const BlitStatistics s = blit_->statistics();
   EXPECT_EQ(s.total_downloads, std::size(kSizes));
   EXPECT_EQ(s.queue_depth, 0U);
+}
+
+TEST_P(BlitContents, StagingMemoryOfTheCallerGoesBothWaysWhateverItsSize) {
+  const auto host = device_->new_buffer(4 * kMiB, Storage::kStaging);
+  auto* bytes_of_host = reinterpret_cast<uint8_t*>(host->contents());
+  for (const uint64_t bytes : kSizes) {
+    const Bytes in = pattern(bytes, 5);
+    std::copy(in.begin(), in.end(), bytes_of_host + 1);
+    set_contents(Bytes(bytes + 2, 0));
+    const BlitId up = blit_->upload_staged(view(bytes, 1), {host.get(), 1, bytes});
+    ASSERT_EQ(blit_->wait(up, kLong), WaitResult::kReached);
+    EXPECT_EQ(contents(bytes, 1), in);
+    EXPECT_EQ(contents(1, bytes + 1), Bytes{0});
+    std::fill_n(bytes_of_host, bytes + 2, uint8_t{0xee});
+    const BlitId down = blit_->download_staged({host.get(), 1, bytes}, view(bytes, 1));
+    ASSERT_EQ(blit_->wait(down, kLong), WaitResult::kReached);
+    EXPECT_EQ(Bytes(bytes_of_host + 1, bytes_of_host + 1 + bytes), in);
+    EXPECT_EQ(bytes_of_host[0], 0xee);
+    EXPECT_EQ(bytes_of_host[bytes + 1], 0xee);
+  }
+  const BlitStatistics s = blit_->statistics();
+  EXPECT_EQ(s.total_uploads, std::size(kSizes));
+  EXPECT_EQ(s.total_downloads, std::size(kSizes));
+  EXPECT_EQ(s.queue_depth, 0U);
+  EXPECT_THROW(blit_->upload_staged(view(10), {host.get(), 0, 11}), DeviceError);
 }
 
 TEST_P(BlitContents, TheSourceMayBeReusedOnReturn) {
@@ -303,6 +329,38 @@ TEST_F(BlitQueueTest, ACancelledDownloadDoesNotReachItsDestination) {
     EXPECT_EQ(blit_->wait(a, kLong), WaitResult::kReached);
     EXPECT_EQ(kept, pattern(kept.size()));
   }
+}
+
+// Transfers larger than the ring, one after the other, while a step's own keep their staging
+// memory.
+TEST_F(BlitQueueTest, StagingMemoryOfTheCallerTakesNoneOfTheQueues) {
+  open(false, true);
+  const auto host = device_->new_buffer(1 * kMiB, Storage::kStaging);
+  blit_->upload_staged(view(100 << 10), {host.get(), 0, 100 << 10});
+  blit_->upload_staged(view(100 << 10, 1 << 20), {host.get(), 0, 100 << 10});
+  const Bytes in = pattern(384 << 10);  // of the ring's 512 KiB
+  blit_->upload(view(in.size(), 2 << 20), in.data(), in.size());
+  EXPECT_EQ(blit_->statistics().stall_count, 0U);
+  run_all();
+  EXPECT_EQ(blit_->wait_all(kLong), WaitResult::kReached);
+  EXPECT_EQ(contents(in.size(), 2 << 20), in);
+}
+
+TEST_F(BlitQueueTest, CancellingADownloadToStagingMemoryWaitsForItsEnd) {
+  open(false, true);
+  const auto host = device_->new_buffer(1000, Storage::kStaging);
+  const BlitId id = blit_->download_staged(whole(*host), view(1000));
+  std::atomic<bool> cancelled{false};
+  std::thread canceller([&] {
+    blit_->cancel(id);
+    cancelled = true;
+  });
+  while (blit_->statistics().cancelled_count == 0) std::this_thread::yield();
+  std::this_thread::sleep_for(kShort);
+  EXPECT_FALSE(cancelled);
+  run_all();
+  canceller.join();
+  EXPECT_TRUE(cancelled);
 }
 
 TEST_F(BlitQueueTest, IsDestroyedWithTransfersThatWillNeverRun) {

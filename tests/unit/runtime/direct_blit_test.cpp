@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <numeric>
 #include <thread>
 
@@ -41,6 +42,20 @@ TEST(DirectBlit, CopiesBothWaysAndIsOverOnReturn) {
     EXPECT_EQ(statistics.download_bytes, 99999U);
     EXPECT_EQ(statistics.sync_wait_count, 2U);
   }
+}
+
+TEST(DirectBlit, StagingMemoryOfTheCallerIsCopiedBothWaysBeforeReturn) {
+  const auto device = std::make_shared<FakeDevice>();
+  DirectBlit blit(device);
+  const auto data = device->new_buffer(1000, Storage::kPrivate);
+  const auto host = device->new_buffer(1000, Storage::kStaging);
+  const auto in = counting(1000);
+  std::memcpy(host->contents(), in.data(), in.size());
+  EXPECT_EQ(blit.upload_staged(whole(*data), whole(*host)), 0U);
+  std::memset(host->contents(), 0, in.size());
+  EXPECT_EQ(blit.download_staged(whole(*host), whole(*data)), 0U);
+  EXPECT_EQ(std::memcmp(host->contents(), in.data(), in.size()), 0);
+  EXPECT_EQ(blit.statistics().download_bytes, 1000U);
 }
 
 TEST(DirectBlit, WaitsForThePointItIsGiven) {
