@@ -29,7 +29,8 @@ std::string cuda_error_text(cudaError_t code) {
 
 StreamWriteValue64 find_stream_write_value(int ordinal) {
   using GetAttribute = CUresult (*)(int*, CUdevice_attribute, CUdevice);
-  const auto get_attribute = reinterpret_cast<GetAttribute>(driver_function("cuDeviceGetAttribute"));
+  const auto get_attribute =
+      reinterpret_cast<GetAttribute>(driver_function("cuDeviceGetAttribute"));
   int supported = 0;
   // The ordinals of the runtime and of the driver are the same.
   if (!get_attribute ||

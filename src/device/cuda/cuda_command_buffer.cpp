@@ -48,9 +48,9 @@ void CudaCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_byt
   constexpr const char* kWhere = "command_buffer.dispatch";
   if (op >= ops::Op::kOpCount || args_bytes > ops::kMaxArgsBytes ||
       buffers.size() > ops::kMaxBuffers) {
-    throw_error<DeviceError>(
-        kWhere, "{}: {} bytes of arguments (most {}), {} buffers (most {})", ops::op_name(op),
-        args_bytes, ops::kMaxArgsBytes, buffers.size(), ops::kMaxBuffers);
+    throw_error<DeviceError>(kWhere, "{}: {} bytes of arguments (most {}), {} buffers (most {})",
+                             ops::op_name(op), args_bytes, ops::kMaxArgsBytes, buffers.size(),
+                             ops::kMaxBuffers);
   }
   check_encoding();
   kernels::GpuDispatch dispatch;
@@ -60,7 +60,8 @@ void CudaCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_byt
     const CudaBuffer* buffer = checked(kWhere, label_, buffers[i]);
     if (!buffer) continue;
     if (buffer->kind() == CudaMemoryKind::kPageable) {
-      throw_error<DeviceError>(kWhere, "'{}': buffer {} of {} is pageable host memory; copy it first",
+      throw_error<DeviceError>(kWhere,
+                               "'{}': buffer {} of {} is pageable host memory; copy it first",
                                label_, i, ops::op_name(op));
     }
     dispatch.buffers[i] = buffer->address() + buffers[i].offset;

@@ -144,8 +144,8 @@ bool CudaLane::put_on_stream(CudaSubmission& submission) {
   if (context_.failed(cudaEventRecord(submission.end, stream_), "cudaEventRecord")) return false;
   if (!word_) return true;
   const auto address = reinterpret_cast<CUdeviceptr>(word_);
-  const CUresult written = context_.write_value(stream_, address, submission.number,
-                                                CU_STREAM_WRITE_VALUE_DEFAULT);
+  const CUresult written =
+      context_.write_value(stream_, address, submission.number, CU_STREAM_WRITE_VALUE_DEFAULT);
   // Codes up to 999 are the same in both.
   return !context_.failed(static_cast<cudaError_t>(written), "cuStreamWriteValue64");
 }

@@ -190,8 +190,8 @@ std::shared_ptr<CudaBuffer> CudaPlanner::workspace_of(const CudaCommandList& lis
   uint64_t bytes = 0;
   for (const CudaCommand& command : list.commands()) {
     if (command.kind != CudaCommand::Kind::kDispatches) continue;
-    bytes = std::max(bytes, kernels::cuda::workspace_bytes(list.dispatches(command),
-                                                           context_->facts.gpu));
+    bytes = std::max(bytes,
+                     kernels::cuda::workspace_bytes(list.dispatches(command), context_->facts.gpu));
   }
   if (bytes == 0 || (workspace_ && workspace_->size_bytes() >= bytes)) return workspace_;
   auto larger = std::make_shared<CudaBuffer>(context_, bytes, Storage::kPrivate);

@@ -36,9 +36,7 @@ class CudaTimeline final : public Timeline {
     uint64_t number;
     cudaEvent_t event;
   };
-  bool has_reached(uint64_t value) const {
-    return value_.load(std::memory_order_relaxed) >= value;
-  }
+  bool has_reached(uint64_t value) const { return value_.load(std::memory_order_relaxed) >= value; }
   bool is_poisoned() const { return !message_.empty(); }
   const std::string& message() const { return message_; }
   // Null if nobody will yet; one on `lane` is preferred, as it needs no wait.
