@@ -36,7 +36,7 @@ if(kr_nvcc_version VERSION_LESS 12.4)
   message(FATAL_ERROR "${kr_nvcc} is version '${kr_nvcc_version}'; 12.4 or newer is needed")
 endif()
 
-# Our own -gencode options: CMake's list of architectures is older than the compilers.
+# Our own -gencode options, and below C++20: what CMake knows is older than the compilers.
 execute_process(COMMAND ${kr_nvcc} --list-gpu-arch OUTPUT_VARIABLE kr_nvcc_knows)
 set(kr_cuda_options "")
 set(kr_cuda_built "")
@@ -79,14 +79,13 @@ if(NOT CMAKE_CUDA_HOST_COMPILER)
   set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})
 endif()
 enable_language(CUDA)
+string(APPEND CMAKE_CUDA_FLAGS "${kr_cuda_options}")
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 set(CMAKE_CUDA_EXTENSIONS OFF)
-# CMake 3.25 does not know that nvcc has C++20.
 if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
 endif()
-string(APPEND CMAKE_CUDA_FLAGS "${kr_cuda_options}")
 
 find_package(Threads REQUIRED)
 add_library(krserve_cudart INTERFACE)
