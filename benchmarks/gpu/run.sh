@@ -7,7 +7,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
-readonly SECTIONS=(build parity engine sanitizer bench peer ablate blit load)
+readonly SECTIONS=(build parity engine sanitizer roofline bench peer ablate blit load)
 readonly WORK=$PWD/build/gpu
 readonly BUILD=$WORK/build BIN=$WORK/build/bin MODELS=$WORK/models JSON=$WORK/json LOGS=$WORK/logs
 readonly CONFIG=benchmarks/gpu/gpu.yaml
@@ -125,7 +125,7 @@ configure() {
   have ccache && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   if [ "$DEVICE" = cuda ]; then
     have nvcc || [ ! -x /usr/local/cuda/bin/nvcc ] || options+=(-DCMAKE_CUDA_COMPILER=/usr/local/cuda/bin/nvcc)
-    options+=(-DKRSERVE_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=$(architectures)")
+    options+=(-DKRSERVE_CUDA=ON "-DKRSERVE_CUDA_ARCHITECTURES=$(architectures)")
   fi
   step configure 60 cmake -S . -B "$BUILD" "${options[@]}"
 }
@@ -141,7 +141,7 @@ section_build() {
   (synthesize "$SMALL"; synthesize "$LARGE") >"$LOGS/synth.log" 2>&1 &
   background+=($!)
   mapfile -t tests < <(device_tests)
-  step build-tests 300 cmake --build "$BUILD" --parallel "$(nproc)" --target "${tests[@]}" blit_bench
+  step build-tests 300 cmake --build "$BUILD" --parallel "$(nproc)" --target "${tests[@]}" blit_bench op_bench
   wait "${background[@]}"
   background=()
 }
@@ -184,6 +184,17 @@ bench() {
   rm -f "$JSON/$name.json"
   step "$name" "$budget" "$BIN/krserve" bench --device "$DEVICE" --config "$CONFIG" -m "$MODELS/$shape" \
     --json "$JSON/$name.json" "$@"
+}
+
+# Each part of a step by itself, beside the read rate.
+section_roofline() {
+  local shape
+  for shape in "$SMALL" "$LARGE"; do
+    [ "$shape" = tiny ] && continue
+    rm -f "$JSON/roofline-$shape.json"
+    step "roofline-$shape" 60 "$BIN/op_bench" --device "$DEVICE" --shape "$shape" --rows "$(IFS=,; echo "${BATCHES[*]}")" \
+      --prefill "$LONG_PROMPT" --json "$JSON/roofline-$shape.json"
+  done
 }
 
 section_bench() {
