@@ -1,12 +1,17 @@
 # Helpers that give every target of ours the same warnings, sanitizers and include root.
 
 add_library(krserve_flags INTERFACE)
-set(kr_warnings -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror)
+set(kr_warnings -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual)
+set(kr_nvcc_warnings "")
+if(KRSERVE_WERROR)
+  list(APPEND kr_warnings -Werror)
+  set(kr_nvcc_warnings --Werror=all-warnings)
+endif()
 # nvcc's own warnings, and of the host compiler's those that the code it generates does not trip.
 target_compile_options(krserve_flags INTERFACE
   "$<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:${kr_warnings}>"
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-Wno-psabi>
-  $<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall>)
+  "$<$<COMPILE_LANGUAGE:CUDA>:${kr_nvcc_warnings}>" $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall>)
 target_include_directories(krserve_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 if(KRSERVE_SANITIZE)
   set(kr_sanitize
