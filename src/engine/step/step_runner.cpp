@@ -191,7 +191,9 @@ std::shared_ptr<CommandBuffer> StepRunner::ring_commands(const runtime::RingSlot
   if (replayed) return commands;
   const TracePhase phase(c_.trace, "encode");
   commands = c_.pool ? c_.ring->begin_recording(slot, key, "step") : c_.ring->begin_once("step");
-  decoder_.encode(*commands, memory.buffers, capacity);
+  StepBuffers buffers = memory.buffers;
+  trim_activations(buffers, decoder_.config(), capacity);
+  decoder_.encode(*commands, buffers, capacity);
   return commands;
 }
 

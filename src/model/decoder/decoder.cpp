@@ -59,22 +59,35 @@ std::vector<runtime::PlannedTensor> activation_tensors(const ModelConfig& config
   };
 }
 
+namespace {
+
+constexpr std::array<std::pair<const char*, BufferView StepBuffers::*>, 11> kActivations = {{
+    {"hidden", &StepBuffers::hidden},
+    {"attn_normed", &StepBuffers::attn_normed},
+    {"q", &StepBuffers::q},
+    {"k", &StepBuffers::k},
+    {"v", &StepBuffers::v},
+    {"attended", &StepBuffers::attended},
+    {"mlp_normed", &StepBuffers::mlp_normed},
+    {"gate", &StepBuffers::gate},
+    {"up", &StepBuffers::up},
+    {"last_hidden", &StepBuffers::last_hidden},
+    {"logits", &StepBuffers::logits},
+}};
+
+}  // namespace
+
 void set_activation(StepBuffers& buffers, const std::string& name, const BufferView& view) {
-  static const std::array<std::pair<const char*, BufferView StepBuffers::*>, 11> kFields = {{
-      {"hidden", &StepBuffers::hidden},
-      {"attn_normed", &StepBuffers::attn_normed},
-      {"q", &StepBuffers::q},
-      {"k", &StepBuffers::k},
-      {"v", &StepBuffers::v},
-      {"attended", &StepBuffers::attended},
-      {"mlp_normed", &StepBuffers::mlp_normed},
-      {"gate", &StepBuffers::gate},
-      {"up", &StepBuffers::up},
-      {"last_hidden", &StepBuffers::last_hidden},
-      {"logits", &StepBuffers::logits},
-  }};
-  for (const auto& [field, member] : kFields) {
+  for (const auto& [field, member] : kActivations) {
     if (name == field) buffers.*member = view;
+  }
+}
+
+void trim_activations(StepBuffers& buffers, const ModelConfig& config, StepCapacity capacity) {
+  for (const runtime::PlannedTensor& tensor : activation_tensors(config, capacity)) {
+    for (const auto& [field, member] : kActivations) {
+      if (tensor.name == field) buffers.*member = (buffers.*member).sub(0, tensor.bytes);
+    }
   }
 }
 

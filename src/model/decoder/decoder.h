@@ -47,6 +47,9 @@ std::vector<runtime::PlannedTensor> activation_tensors(const ModelConfig& config
                                                        StepCapacity capacity);
 // Sets the activation field of that name.
 void set_activation(StepBuffers& buffers, const std::string& name, const BufferView& view);
+// Cuts the activations down to what a step of this capacity uses: back ends that launch grids take
+// the capacity from the views.
+void trim_activations(StepBuffers& buffers, const ModelConfig& config, StepCapacity capacity);
 
 class Decoder {
  public:

@@ -35,6 +35,7 @@ int prepare_kernels(const GpuFacts& facts) {
     }
     for (const TiledRows rows : {TiledRows::k32, TiledRows::k64, TiledRows::k128}) {
       allow(tiled_kernel_for(format, rows));
+      allow(warpgroup_kernel_for(format, rows));
     }
   }
   for (const FloatType type : {FloatType::kF16, FloatType::kBF16}) {

@@ -5,12 +5,12 @@
 // memory, a few chunks ahead. With splits, several blocks share the slices of a tile and the last
 // to arrive adds their sums, in the same order as one block would.
 #include "kernels/tuned/cuda/matmul_kernels.h"
-#include "kernels/tuned/cuda/rows.cuh"
+#include "kernels/tuned/cuda/tiles.cuh"
 
 namespace krserve::kernels::cuda {
 namespace {
 
-constexpr uint32_t kThreads = 256;
+constexpr uint32_t kThreads = kTileThreads;
 constexpr uint32_t kStages = 4;
 constexpr uint32_t kRowBytes = kChunk * 2 + 64;  // + 64: lanes read from different banks
 
@@ -82,12 +82,12 @@ __device__ __forceinline__ TilePlace place_of(const MatmulParams& p, uint32_t wa
   if (p.gated) {
     place.matrix[0] = &p.matrices[0];
     place.matrix[1] = &p.matrices[1];
-    place.row[0] = place.row[1] = blockIdx.x * (kTiledOutputs / 2) + warp_m * 16;
+    place.row[0] = place.row[1] = blockIdx.y * (kTiledOutputs / 2) + warp_m * 16;
     return place;
   }
   uint32_t m = 0;
-  while (blockIdx.x >= p.tiles_end[m]) ++m;
-  const uint32_t tile = blockIdx.x - (m == 0 ? 0 : p.tiles_end[m - 1]);
+  while (blockIdx.y >= p.tiles_end[m]) ++m;
+  const uint32_t tile = blockIdx.y - (m == 0 ? 0 : p.tiles_end[m - 1]);
   place.matrix[0] = place.matrix[1] = &p.matrices[m];
   place.row[0] = tile * kTiledOutputs + warp_m * 32;
   place.row[1] = place.row[0] + 16;
@@ -133,26 +133,6 @@ __device__ __forceinline__ void load_partial(const float4* from, float (&acc)[2]
       acc[i][n][0] = v.x, acc[i][n][1] = v.y, acc[i][n][2] = v.z, acc[i][n][3] = v.w;
     }
   }
-}
-
-// True in the block that arrives last; it sees what the others wrote.
-__device__ __forceinline__ bool arrives_last(uint32_t* arrivals, uint32_t blocks) {
-  __shared__ uint32_t before;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    before = atomicAdd(arrivals, 1);
-    if (before == blocks - 1) *arrivals = 0;
-  }
-  __syncthreads();
-  __threadfence();
-  return before == blocks - 1;
-}
-
-__device__ __forceinline__ float finish(float sum, float unscale, const Matrix& matrix,
-                                        uint32_t row) {
-  const float value = __fmul_rn(sum, unscale);
-  return matrix.bias ? __fadd_rn(value, matrix.bias[row]) : value;
 }
 
 template <uint32_t kTiles>
@@ -212,7 +192,7 @@ __global__ void __launch_bounds__(kThreads,
   if (begin < end) weights.load(row_pairs, shape, begin, lane);
   wait_for_previous();
   const uint32_t rows = *p.matmul.row_count;
-  const uint32_t first_row = blockIdx.y * kRows;
+  const uint32_t first_row = blockIdx.x * kRows;
   if (first_row >= rows) return;
 
   float acc[2][kTiles][4] = {}, total[2][kTiles][4] = {};

@@ -196,7 +196,7 @@ size_t Planner::plan_matmuls(const MatmulGroup& group, const GpuDispatch* norm) 
   }
   uint16_t* halves = region<uint16_t>(layout_.halves, uint64_t{group.capacity} * padded_k(k) * 2);
   float* unscale = region<float>(layout_.unscale, uint64_t{group.capacity} * sizeof(float));
-  plan_prepare(group, norm, halves, unscale);
+  plan_prepare(group, norm, stream, halves, unscale);
   if (stream) {
     plan_stream(group, nullptr, halves, unscale);
   } else {
@@ -205,8 +205,8 @@ size_t Planner::plan_matmuls(const MatmulGroup& group, const GpuDispatch* norm) 
   return taken;
 }
 
-void Planner::plan_prepare(const MatmulGroup& group, const GpuDispatch* norm, uint16_t* halves,
-                           float* unscale) {
+void Planner::plan_prepare(const MatmulGroup& group, const GpuDispatch* norm, bool stream,
+                           uint16_t* halves, float* unscale) {
   const GpuDispatch& first = dispatches_[group.first];
   const auto& args = first.args_as<ops::MatmulArgs>();
   PrepareParams p{};
@@ -221,7 +221,8 @@ void Planner::plan_prepare(const MatmulGroup& group, const GpuDispatch* norm, ui
     p.eps = norm->args_as<ops::RmsNormArgs>().eps;
   }
   const auto source = norm ? PrepareSource::kNorm : PrepareSource::kPlain;
-  add(prepare_kernel_for(args.weight.format, source), norm ? "norm_prepare" : "prepare",
+  const bool warpgroup = !stream && has_warpgroups();
+  add(prepare_kernel_for(args.weight.format, source, warpgroup), norm ? "norm_prepare" : "prepare",
       {group.capacity}, {kThreads}, 0, p);
 }
 
@@ -274,9 +275,15 @@ void Planner::plan_tiled(const MatmulGroup& group, uint16_t* halves, float* unsc
     p.partials = region<std::byte>(layout_.partials, uint64_t{tiles} * tiled_partials(rows) * 16);
     p.arrivals = arrivals(0);
   }
-  add(tiled_kernel_for(args.weight.format, rows),
-      group.gated ? "matmul_gated_tiled" : "matmul_tiled", {across, down, p.splits}, {kThreads},
-      tiled_shared_bytes(rows), p);
+  const Dim3 grid{down, across, p.splits};
+  const char* name = group.gated ? "matmul_gated_tiled" : "matmul_tiled";
+  if (has_warpgroups()) {
+    add(warpgroup_kernel_for(args.weight.format, rows), name, grid, {kThreads},
+        warpgroup_shared_bytes(rows), p);
+  } else {
+    add(tiled_kernel_for(args.weight.format, rows), name, grid, {kThreads},
+        tiled_shared_bytes(rows), p);
+  }
 }
 
 // The same arithmetic as where it is merged with a matmul.
@@ -296,7 +303,7 @@ bool Planner::plan_norm_alone(const GpuDispatch& d) {
   p.eps = args.eps;
   const auto rows = static_cast<uint32_t>(std::min(d.bytes[1], d.bytes[3]) / row_bytes);
   if (rows == 0) return true;
-  add(prepare_kernel_for(ops::WeightFormat::kF16, PrepareSource::kNorm), "rms_norm", {rows},
+  add(prepare_kernel_for(ops::WeightFormat::kF16, PrepareSource::kNorm, false), "rms_norm", {rows},
       {kThreads}, 0, p);
   return true;
 }
@@ -316,7 +323,7 @@ bool Planner::plan_silu_alone(const GpuDispatch& d) {
   p.k = args.dim;
   const auto rows = static_cast<uint32_t>(std::min(d.bytes[1], d.bytes[2]) / row_bytes);
   if (rows == 0) return true;
-  add(prepare_kernel_for(ops::WeightFormat::kF16, PrepareSource::kSilu), "silu_mul", {rows},
+  add(prepare_kernel_for(ops::WeightFormat::kF16, PrepareSource::kSilu, false), "silu_mul", {rows},
       {kThreads}, 0, p);
   return true;
 }

@@ -77,8 +77,10 @@ class Planner {
   size_t plan_matmuls(const MatmulGroup& group, const GpuDispatch* norm);
   bool overwrites(const MatmulGroup& group, const GpuDispatch& norm) const;
   MatmulParams matmul_params(const MatmulGroup& group, uint32_t tile_outputs) const;
-  void plan_prepare(const MatmulGroup& group, const GpuDispatch* norm, uint16_t* halves,
-                    float* unscale);
+  void plan_prepare(const MatmulGroup& group, const GpuDispatch* norm, bool stream,
+                    uint16_t* halves, float* unscale);
+  // Hopper's own instructions, which later GPUs do not have.
+  bool has_warpgroups() const { return facts_.compute_capability == 90; }
   void plan_stream(const MatmulGroup& group, const GpuDispatch* norm, uint16_t* halves,
                    float* unscale);
   void plan_tiled(const MatmulGroup& group, uint16_t* halves, float* unscale);

@@ -5,7 +5,7 @@
 namespace krserve::kernels::cuda {
 namespace {
 
-template <WeightFormat kFormat, RowSource kSource>
+template <WeightFormat kFormat, RowSource kSource, bool kWarpgroup>
 __global__ void __launch_bounds__(kRowThreads)
     prepare_kernel(const __grid_constant__ PrepareParams p) {
   __shared__ float memory[16];
@@ -17,40 +17,45 @@ __global__ void __launch_bounds__(kRowThreads)
     const size_t at = static_cast<size_t>(r) * p.k;
     const RowInput in{p.x + at, kSource == RowSource::kSilu ? p.other + at : p.other, p.k, p.eps};
     half* halves = p.halves ? reinterpret_cast<half*>(p.halves) + r * padded : nullptr;
-    const float unscale =
-        prepare_row<kFormat, kSource>(in, p.values ? p.values + at : nullptr, halves, memory);
+    const float unscale = prepare_row<kFormat, kSource, kWarpgroup>(
+        in, p.values ? p.values + at : nullptr, halves, memory);
     if (p.halves && threadIdx.x == 0) p.unscale[r] = unscale;
     __syncthreads();
   }
 }
 
-template <WeightFormat kFormat>
+template <WeightFormat kFormat, bool kWarpgroup>
 const void* prepare_of(PrepareSource source) {
   switch (source) {
     case PrepareSource::kNorm:
-      return reinterpret_cast<const void*>(&prepare_kernel<kFormat, RowSource::kNorm>);
+      return reinterpret_cast<const void*>(&prepare_kernel<kFormat, RowSource::kNorm, kWarpgroup>);
     case PrepareSource::kSilu:
-      return reinterpret_cast<const void*>(&prepare_kernel<kFormat, RowSource::kSilu>);
+      return reinterpret_cast<const void*>(&prepare_kernel<kFormat, RowSource::kSilu, kWarpgroup>);
     case PrepareSource::kPlain:
       break;
   }
-  return reinterpret_cast<const void*>(&prepare_kernel<kFormat, RowSource::kPlain>);
+  return reinterpret_cast<const void*>(&prepare_kernel<kFormat, RowSource::kPlain, kWarpgroup>);
+}
+
+template <WeightFormat kFormat>
+const void* prepare_of(PrepareSource source, bool warpgroup) {
+  return warpgroup ? prepare_of<kFormat, true>(source) : prepare_of<kFormat, false>(source);
 }
 
 }  // namespace
 
-const void* prepare_kernel_for(ops::WeightFormat format, PrepareSource source) {
+const void* prepare_kernel_for(ops::WeightFormat format, PrepareSource source, bool warpgroup) {
   switch (format) {
     case WeightFormat::kQ4:
-      return prepare_of<WeightFormat::kQ4>(source);
+      return prepare_of<WeightFormat::kQ4>(source, warpgroup);
     case WeightFormat::kQ8:
-      return prepare_of<WeightFormat::kQ8>(source);
+      return prepare_of<WeightFormat::kQ8>(source, warpgroup);
     case WeightFormat::kF16:
     case WeightFormat::kBF16:  // the same order as f16
     case WeightFormat::kF32:
       break;
   }
-  return prepare_of<WeightFormat::kF16>(source);
+  return prepare_of<WeightFormat::kF16>(source, warpgroup);
 }
 
 }  // namespace krserve::kernels::cuda

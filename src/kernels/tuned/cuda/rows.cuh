@@ -87,7 +87,7 @@ __device__ __forceinline__ float row_scale(float largest) {
 
 // The whole block works on one row. f32 values go to `values` if not null, halves to `halves` if
 // not null; returns what the sums are to be multiplied with. `memory`: 16 floats, shared.
-template <WeightFormat kFormat, RowSource kSource>
+template <WeightFormat kFormat, RowSource kSource, bool kWarpgroup = false>
 __device__ __forceinline__ float prepare_row(const RowInput& in, float* values, half* halves,
                                              float* memory) {
   const float inverse = inverse_rms<kSource>(in, memory);
@@ -120,7 +120,15 @@ __device__ __forceinline__ float prepare_row(const RowInput& in, float* values, 
       ordered[chunk_position<kFormat>(i) % 8] = __float2half_rn(__fmul_rn(v[i], scale));
     }
     const uint32_t cell = at / kChunk * kChunk + chunk_position<kFormat>(at % kChunk) / 8 * 8;
-    *reinterpret_cast<uint4*>(halves + cell) = *reinterpret_cast<const uint4*>(ordered);
+    if constexpr (kWarpgroup) {
+#pragma unroll
+      for (uint32_t pair = 0; pair < 4; ++pair) {
+        *reinterpret_cast<half2*>(halves + warpgroup_position(cell + pair * 2)) =
+            __halves2half2(ordered[pair * 2], ordered[pair * 2 + 1]);
+      }
+    } else {
+      *reinterpret_cast<uint4*>(halves + cell) = *reinterpret_cast<const uint4*>(ordered);
+    }
   }
   return __frcp_rn(scale);
 }
