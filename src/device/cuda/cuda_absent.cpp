@@ -8,7 +8,7 @@ bool has_cuda_device() {
   return false;
 }
 
-std::shared_ptr<Device> make_cuda_device() {
+std::shared_ptr<Device> make_cuda_device(const CudaDeviceOptions&) {
   throw DeviceError("device.open",
                     "this krserve has no cuda back end; use device: cpu, or build with the CUDA "
                     "toolkit 12.4 or newer and -DKRSERVE_CUDA=ON");

@@ -152,7 +152,7 @@ void CudaCommandBuffer::prepare(const std::shared_ptr<CudaPlanner>& planner) {
     program_ = planner->plan(list_, use_ == CommandBufferUse::kRecorded, label_);
     planner_ = planner;
     list_ = {};
-  } else if (planner_ != planner) {
+  } else if (planner_.lock() != planner) {
     throw_error<DeviceError>("queue.commit", "'{}' ran on another queue before; encode it afresh",
                              label_);
   }

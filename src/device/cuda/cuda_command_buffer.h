@@ -50,7 +50,7 @@ class CudaCommandBuffer final : public CommandBuffer {
   const std::string label_;
   CudaCommandList list_;  // until it is made into the program
   std::unique_ptr<CudaProgram> program_;
-  std::shared_ptr<CudaPlanner> planner_;
+  std::weak_ptr<CudaPlanner> planner_;  // that made the program
   std::atomic<CommandBufferState> state_{CommandBufferState::kEncoding};
   CommandBufferState before_commit_ = CommandBufferState::kEncoding;
   Timestamps timestamps_;

@@ -100,10 +100,11 @@ void CudaContext::poll() {
     any |= moved;
   }
   if (any) changed.notify_all();
-  if (const uint64_t now = now_ns(); now >= next_check_ns) {
-    next_check_ns = now + kStreamCheckNs;
-    check_streams();
-  }
+  const uint64_t now = now_ns();
+  if (now < next_check_ns) return;
+  next_check_ns = now + kStreamCheckNs;
+  check_streams();
+  std::erase_if(abandoned, [](const CudaAbandoned& old) { return old.lane->is_stream_empty(); });
 }
 
 void CudaContext::check_streams() {

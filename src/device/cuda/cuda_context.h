@@ -5,7 +5,7 @@
 // left to the device is on its streams already, so nothing waits for somebody to ask.
 #pragma once
 
-#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -23,6 +23,11 @@ namespace krserve {
 
 class CudaLane;
 
+struct CudaAbandoned {
+  std::shared_ptr<CudaLane> lane;
+  std::shared_ptr<void> uses;
+};
+
 struct CudaContext {
   // Throws DeviceError.
   explicit CudaContext(const CudaFacts& device_facts);
@@ -32,6 +37,7 @@ struct CudaContext {
 
   const CudaFacts facts;
   const StreamWriteValue64 write_value;  // null: the ends of command buffers are asked for
+  std::chrono::nanoseconds close_patience{0};
   CudaMemoryCounter memory;
 
   // For the calling thread.
@@ -68,9 +74,9 @@ struct CudaContext {
   CudaClock clock;
   std::vector<CudaLane*> lanes;
   std::string lost;  // why; empty while all is well
-  // Work that did not end in time and its queue: the device may still write to what they hold. They
-  // hold the context too, so none of it goes.
-  std::vector<std::shared_ptr<void>> abandoned;
+  // Queues that were destroyed while their work hung, with all that it uses. They hold the context
+  // too: they go when the device is done with them, or with the process.
+  std::vector<CudaAbandoned> abandoned;
 
  private:
   void check_streams();

@@ -12,7 +12,9 @@ namespace {
 
 class CudaDevice final : public Device {
  public:
-  explicit CudaDevice(const CudaFacts& facts) : context_(std::make_shared<CudaContext>(facts)) {
+  CudaDevice(const CudaFacts& facts, const CudaDeviceOptions& options)
+      : context_(std::make_shared<CudaContext>(facts)) {
+    context_->close_patience = options.close_patience;
     info_.backend = "cuda";
     info_.name = facts.name;
     info_.memory_bytes = facts.memory_bytes;
@@ -59,7 +61,7 @@ bool has_cuda_device() {
   return cuda_missing_reason().empty();
 }
 
-std::shared_ptr<Device> make_cuda_device() {
+std::shared_ptr<Device> make_cuda_device(const CudaDeviceOptions& options) {
   if (const std::string reason = cuda_missing_reason(); !reason.empty()) {
     throw_error<DeviceError>("device.open",
                              "no CUDA device to be had: {}; install or update the NVIDIA driver, "
@@ -75,7 +77,7 @@ std::shared_ptr<Device> make_cuda_device() {
                              "-DKRSERVE_CUDA_ARCHITECTURES={}",
                              facts.name, cuda_error_text(code), facts.gpu.compute_capability);
   }
-  return std::make_shared<CudaDevice>(facts);
+  return std::make_shared<CudaDevice>(facts, options);
 }
 
 }  // namespace krserve

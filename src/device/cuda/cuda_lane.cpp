@@ -54,25 +54,27 @@ CudaLane::CudaLane(CudaContext& context, QueueKind kind) : context_(context), ki
 }
 
 // Once, so that a driver that refuses is asked for the ends of command buffers instead.
-bool CudaLane::try_word() const {
-  const auto address = reinterpret_cast<CUdeviceptr>(word_);
-  return context_.write_value(stream_, address, 0, CU_STREAM_WRITE_VALUE_DEFAULT) == CUDA_SUCCESS &&
-         cudaStreamSynchronize(stream_) == cudaSuccess;
+bool CudaLane::try_word() {
+  return context_.write_value(stream_, reinterpret_cast<CUdeviceptr>(word_), ++last_number_,
+                              CU_STREAM_WRITE_VALUE_DEFAULT) == CUDA_SUCCESS;
 }
 
+// A word that is yet to be written is nobody else's.
 CudaLane::~CudaLane() {
-  if (word_) context_.give_word(word_);
+  if (word_ && __atomic_load_n(word_, __ATOMIC_ACQUIRE) == last_number_) context_.give_word(word_);
   if (stream_) cudaStreamDestroy(stream_);
 }
 
 std::string CudaLane::describe_running() const {
   std::string out = fmt::format("{}:", cuda_queue_name(kind_));
   constexpr size_t kNamed = 2;
-  for (size_t i = 0; i < std::min(kNamed, running_.size()); ++i) {
-    out += fmt::format(" {}", running_[i].commands->describe());
+  size_t count = 0;
+  for (const CudaSubmission& submission : running_) {
+    if (submission.number != 0 && ++count <= kNamed) {
+      out += fmt::format(" {}", submission.commands->describe());
+    }
   }
-  if (running_.size() > kNamed) out += fmt::format(" and {} more", running_.size() - kNamed);
-  return out;
+  return count > kNamed ? fmt::format("{} and {} more", out, count - kNamed) : out;
 }
 
 CudaLane::Readiness CudaLane::readiness(const CudaSubmission& submission, std::string& why) const {
@@ -239,7 +241,7 @@ void CudaLane::fail_all(const std::string& why) {
 
 std::deque<CudaSubmission> CudaLane::take_running(const std::string& why) {
   for (CudaSubmission& submission : running_) {
-    submission.error = why;
+    if (submission.error.empty()) submission.error = why;
     fail(submission);
   }
   return std::exchange(running_, {});

@@ -33,7 +33,7 @@ class CudaLane {
  public:
   // Throws DeviceError.
   CudaLane(CudaContext& context, QueueKind kind);
-  // Nothing may be running.
+  // Nothing that was not taken out may be running.
   ~CudaLane();
   CudaLane(const CudaLane&) = delete;
   CudaLane& operator=(const CudaLane&) = delete;
@@ -42,6 +42,7 @@ class CudaLane {
   cudaStream_t stream() const { return stream_; }
   int priority() const { return priority_; }
   bool is_running() const { return !running_.empty(); }
+  bool is_stream_empty() const { return cudaStreamQuery(stream_) == cudaSuccess; }
   bool is_idle() const { return running_.empty() && waiting_.empty(); }
   // "compute queue: 'step' (212 commands: rms_norm, matmul, ...)", of the oldest that run.
   std::string describe_running() const;
@@ -58,7 +59,7 @@ class CudaLane {
   std::deque<CudaSubmission> take_running(const std::string& why);
 
  private:
-  bool try_word() const;
+  bool try_word();
   // Whether the points are reached or, what is on the way to them given, can be left to the device.
   enum class Readiness { kWaits, kPoisoned, kReady };
   Readiness readiness(const CudaSubmission& submission, std::string& why) const;

@@ -193,7 +193,8 @@ std::shared_ptr<CudaBuffer> CudaPlanner::workspace_of(const CudaCommandList& lis
     bytes = std::max(bytes,
                      kernels::cuda::workspace_bytes(list.dispatches(command), context_->facts.gpu));
   }
-  if (bytes == 0 || (workspace_ && workspace_->size_bytes() >= bytes)) return workspace_;
+  if (bytes == 0) return nullptr;
+  if (workspace_ && workspace_->size_bytes() >= bytes) return workspace_;
   auto larger = std::make_shared<CudaBuffer>(context_, bytes, Storage::kPrivate);
   if (const cudaError_t code = cudaMemsetAsync(larger->address(), 0, bytes, run_);
       code != cudaSuccess) {

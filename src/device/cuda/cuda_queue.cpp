@@ -1,18 +1,13 @@
 #include "device/cuda/cuda_queue.h"
 
+#include <utility>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "device/cuda/cuda_command_buffer.h"
 #include "device/cuda/cuda_timeline.h"
 
 namespace krserve {
-namespace {
-
-// What is on the stream cannot be called back. Longer than this is a kernel that hangs.
-constexpr std::chrono::seconds kClosePatience{10};
-
-}  // namespace
-
 CudaQueue::CudaQueue(std::shared_ptr<CudaContext> context, QueueKind kind)
     : context_(std::move(context)) {
   context_->throw_if_lost("cuda_device.new_queue");
@@ -37,7 +32,7 @@ void CudaQueue::close() {
     lane_->fail_waiting("[cuda_queue.close] the queue was destroyed before it ran");
   }
   const auto over = [this] { return lane_->is_idle(); };
-  const bool ended = context_->wait_until(over, kClosePatience);
+  const bool ended = context_->wait_until(over, context_->close_patience);
   const std::lock_guard lock(context_->mutex);
   if (!ended && !over()) abandon();
   std::erase(context_->lanes, lane_.get());
@@ -46,16 +41,13 @@ void CudaQueue::close() {
   lane_.reset();
 }
 
-// The stream, its word and all that its work uses stay for as long as the process.
 void CudaQueue::abandon() {
   const std::string why =
-      fmt::format("[cuda_queue.close] the queue was destroyed and {} did not end within {} s",
-                  lane_->describe_running(), kClosePatience.count());
-  using Submissions = std::deque<CudaSubmission>;
-  context_->abandoned.push_back(std::make_shared<Submissions>(lane_->take_running(why)));
-  context_->abandoned.push_back(lane_);
-  context_->abandoned.push_back(planner_);
-  lane_->fail_waiting(why);
+      fmt::format("[cuda_queue.close] the queue was destroyed and {} did not end within {} ms",
+                  lane_->describe_running(), context_->close_patience.count() / 1'000'000);
+  using Uses = std::pair<std::shared_ptr<CudaPlanner>, std::deque<CudaSubmission>>;
+  context_->abandoned.push_back(
+      {lane_, std::make_shared<Uses>(planner_, lane_->take_running(why))});
 }
 
 std::shared_ptr<CommandBuffer> CudaQueue::begin(CommandBufferUse use, std::string_view label) {
