@@ -72,7 +72,10 @@ void KernelTest::SetUp() {
 
 void KernelTest::run(ops::Op op, const void* args, std::vector<void*> buffers, uint32_t chunk) {
   ++serial_;
-  if (emulated()) return emulate(op, args, buffers);
+  if (emulated()) {
+    const uint64_t seed = std::get<Simt>(GetParam()).seed * 1'000'003 + serial_;
+    return emulate(op, args, buffers, seed, workspace_, static_cast<uint32_t>(serial_ % 4));
+  }
   run_on_cpu(op, args, buffers, chunk);
 }
 
@@ -90,22 +93,21 @@ void KernelTest::run_on_cpu(ops::Op op, const void* args, const std::vector<void
   }
 }
 
-void KernelTest::emulate(ops::Op op, const void* args, const std::vector<void*>& buffers) {
+void emulate(ops::Op op, const void* args, const std::vector<void*>& buffers, uint64_t seed,
+             std::vector<std::byte>& workspace, uint32_t slack) {
   using single_source::kWorkspaceDataOffset;
   GpuDispatch dispatch;
   dispatch.op = op;
   std::memcpy(dispatch.args, args, args_bytes(op));
   std::copy(buffers.begin(), buffers.end(), dispatch.buffers);
-  set_capacity(dispatch, static_cast<uint32_t>(serial_ % 4));
+  set_capacity(dispatch, slack);
   const uint64_t bytes = single_source::dialect_workspace_bytes(dispatch);
-  if (workspace_.size() < bytes) workspace_.resize(bytes);
+  if (workspace.size() < bytes) workspace.resize(bytes);
   // Only the counters may matter from launch to launch.
-  for (size_t i = kWorkspaceDataOffset; i < bytes; ++i) workspace_[i] = std::byte{0xcb};
-  const GpuLaunch launch =
-      single_source::dialect_launch(dispatch, workspace_.data(), simt_dialect_kernel);
-  simt_launch(launch, std::get<Simt>(GetParam()).seed * 1'000'003 + serial_);
-  for (size_t i = 0; i < std::min<size_t>(workspace_.size(), kWorkspaceDataOffset); ++i) {
-    ASSERT_EQ(workspace_[i], std::byte{0}) << "counter " << i / 4 << " is left behind";
+  for (size_t i = kWorkspaceDataOffset; i < bytes; ++i) workspace[i] = std::byte{0xcb};
+  simt_launch(single_source::dialect_launch(dispatch, workspace.data(), simt_dialect_kernel), seed);
+  for (size_t i = 0; i < std::min<size_t>(workspace.size(), kWorkspaceDataOffset); ++i) {
+    ASSERT_EQ(workspace[i], std::byte{0}) << "counter " << i / 4 << " is left behind";
   }
 }
 

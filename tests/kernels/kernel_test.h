@@ -27,6 +27,11 @@ using KernelTarget = std::variant<SimdLevel, Simt>;
 std::string name_of(const KernelTarget& target);
 std::vector<KernelTarget> all_targets();
 
+// Runs an op's single-source kernel. `slack` rows more than the step has fit into the grid. The
+// workspace grows as needed; its counters must be zero and are again.
+void emulate(ops::Op op, const void* args, const std::vector<void*>& buffers, uint64_t seed,
+             std::vector<std::byte>& workspace, uint32_t slack = 0);
+
 // Instantiated for every target; skips those that cannot run here.
 class KernelTest : public ::testing::TestWithParam<KernelTarget> {
  protected:
@@ -60,8 +65,6 @@ class KernelTest : public ::testing::TestWithParam<KernelTarget> {
 
  private:
   void run_on_cpu(ops::Op op, const void* args, const std::vector<void*>& buffers, uint32_t chunk);
-  void emulate(ops::Op op, const void* args, const std::vector<void*>& buffers);
-
   Scratch scratch_;
   std::vector<std::byte> workspace_;
   uint64_t serial_ = 0;

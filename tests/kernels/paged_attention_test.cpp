@@ -95,14 +95,15 @@ class PagedAttentionTest : public KernelTest {
   }
 
   void expect_near_reference(Context& context, const std::vector<Query>& queries,
-                             const std::vector<float>& q, const std::vector<float>& out) {
+                             const std::vector<float>& q, const std::vector<float>& out,
+                             double tolerance = 5e-6) {
     const uint32_t dim = context.cache.layout().head_dim;
     for (size_t r = 0; r < queries.size(); ++r) {
       for (uint32_t h = 0; h < context.heads; ++h) {
         const size_t at = (r * context.heads + h) * dim;
         const auto expected = reference(context, queries[r], q.data() + at, h);
         for (uint32_t i = 0; i < dim; ++i) {
-          ASSERT_NEAR(out[at + i], expected[i], 5e-6)
+          ASSERT_NEAR(out[at + i], expected[i], tolerance)
               << "sequence " << queries[r].sequence << " position " << queries[r].position
               << " head " << h << " element " << i;
         }
@@ -123,7 +124,8 @@ TEST_P(PagedAttentionTest, MatchesReferenceForAllTypesAndShapes) {
     uint32_t dim, heads, kv_heads;
   };
   for (const FloatType type : {FloatType::kF32, FloatType::kF16, FloatType::kBF16}) {
-    for (const Shape s : {Shape{64, 14, 2}, Shape{128, 4, 4}, Shape{80, 6, 3}, Shape{6, 2, 1}}) {
+    for (const Shape s : {Shape{64, 14, 2}, Shape{128, 4, 4}, Shape{80, 6, 3}, Shape{6, 2, 1},
+                          Shape{16, 19, 1}, Shape{256, 6, 1}}) {
       SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(type) << " dim " << s.dim);
       Context context = make_context(type, s.dim, s.heads, s.kv_heads, lengths());
       std::vector<Query> queries;
@@ -153,6 +155,42 @@ TEST_P(PagedAttentionTest, RowsKeepTheirBitsWhateverTheStepAndTheTasks) {
       ASSERT_EQ(std::memcmp(out.data(), all.data() + first * width, out.size() * 4), 0)
           << "rows " << first << " + " << count;
     }
+  }
+}
+
+// Pages repeat, so that a small cache makes a long context.
+TEST_P(PagedAttentionTest, LongContextsMatchReference) {
+  const uint32_t dim = 64, heads = 4;
+  Context context = make_context(FloatType::kF16, dim, heads, 2, {320});
+  std::vector<uint32_t>& pages = context.pages[0];
+  const std::vector<uint32_t> once = pages;
+  for (int i = 0; i < 25; ++i) pages.insert(pages.end(), once.begin(), once.end());
+  std::vector<Query> queries;
+  for (const uint32_t p : {8191u, 4095u, 4096u, 4500u, 8192u, 640u}) queries.push_back({0, p});
+  const std::vector<float> q = normals(queries.size() * heads * dim, 2.0f);
+  const std::vector<float> all = attend(context, queries, q);
+  expect_near_reference(context, queries, q, all, 2e-5);  // sums of 8,000 terms
+  for (size_t r = 0; r < queries.size(); ++r) {
+    const std::vector<float> alone(q.begin() + static_cast<ptrdiff_t>(r * heads * dim),
+                                   q.begin() + static_cast<ptrdiff_t>((r + 1) * heads * dim));
+    const std::vector<float> out = attend(context, {queries[r]}, alone);
+    ASSERT_EQ(std::memcmp(out.data(), all.data() + r * heads * dim, out.size() * 4), 0) << r;
+  }
+}
+
+// Enough rows that no one shares theirs, and the same rows alone.
+TEST_P(PagedAttentionTest, RowsOfALargeStepHaveTheBitsOfASmallOne) {
+  const uint32_t dim = 16, heads = 3;
+  Context context = make_context(FloatType::kF32, dim, heads, 3, {310});
+  std::vector<Query> queries;
+  for (uint32_t p = 200; p < 300; ++p) queries.push_back({0, p});
+  const std::vector<float> q = normals(queries.size() * heads * dim);
+  const std::vector<float> all = attend(context, queries, q);
+  for (const size_t r : {0u, 55u, 56u, 99u}) {
+    const std::vector<float> alone(q.begin() + static_cast<ptrdiff_t>(r * heads * dim),
+                                   q.begin() + static_cast<ptrdiff_t>((r + 1) * heads * dim));
+    const std::vector<float> out = attend(context, {queries[r]}, alone);
+    ASSERT_EQ(std::memcmp(out.data(), all.data() + r * heads * dim, out.size() * 4), 0) << r;
   }
 }
 

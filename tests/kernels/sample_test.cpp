@@ -179,6 +179,35 @@ TEST_P(SampleTest, GreedyIsArgmaxAtEverySizeAndPosition) {
   }
 }
 
+TEST_P(SampleTest, GreedySearchesAFullVocabulary) {
+  const uint32_t vocab = 151936;
+  std::vector<float> logits = normals(vocab);
+  std::vector<uint16_t> counts(4 * size_t{vocab}, 0);
+  // Each beats those before: higher, or as high and of a lower id.
+  float value = 20.0f;
+  for (const uint32_t id : {75968u, 8192u, 8191u, 151935u, 151934u, 100000u, 0u}) {
+    if (id > 100000 || id == 75968) value += 1.0f;
+    if (id == 100000) value += 1.0f;
+    logits[id] = value;
+    ASSERT_EQ(sample(logits, vocab, {greedy_row(3)}).sampled[0], static_cast<int32_t>(id));
+  }
+  SampleRow row = greedy_row(1);
+  row.flags |= ops::kSamplePenalties;
+  row.presence_penalty = 100;
+  for (const uint32_t id : {0u, 100000u, 151934u}) counts[vocab + id] = 1;
+  counts[vocab + 151935] = 0x7fff;
+  std::vector<float> twice = logits;
+  twice.insert(twice.end(), logits.begin(), logits.end());
+  const Result result = sample(twice, vocab, {row, greedy_row(0)}, counts, 1);
+  EXPECT_EQ(result.sampled, (std::vector<int32_t>{8191, 0})) << "one row is penalized, one is not";
+  EXPECT_EQ(result.counts[vocab + 8191], 1);
+  for (const uint32_t at : {0u, 70000u, 151935u}) {
+    std::vector<float> broken = logits;
+    broken[at] = std::nanf("");
+    EXPECT_EQ(sample(broken, vocab, {greedy_row(3)}).sampled[0], ops::kSampledNan) << at;
+  }
+}
+
 TEST_P(SampleTest, TiesGoToTheLowestToken) {
   std::vector<float> logits(300, -1.0f);
   for (const uint32_t id : {299u, 270u, 100u, 83u, 67u}) {

@@ -53,8 +53,9 @@ namespace krserve::kernels::simt {
 
 namespace {
 
-// At the far end of every stack.
+// At the far end of every stack, before the spare bytes.
 constexpr uint64_t kGuard = 0x5afe57acc0ffee11;
+constexpr size_t kAllBytes = Fibers::kSpareBytes + Fibers::kStackBytes;
 
 void set_word(std::byte* at, uintptr_t value) {
   std::memcpy(at, &value, sizeof(value));
@@ -63,7 +64,7 @@ void set_word(std::byte* at, uintptr_t value) {
 // The stack pointer of a fiber that will begin in entry().
 void* first_frame(std::byte* stack, void (*entry)()) {
   const auto base = reinterpret_cast<uintptr_t>(stack);
-  const uintptr_t top = (base + Fibers::kStackBytes) / 16 * 16;
+  const uintptr_t top = (base + kAllBytes) / 16 * 16;
   const auto address = reinterpret_cast<uintptr_t>(entry);
 #if defined(__x86_64__)
   std::byte* frame = stack + (top - base) - 64;  // six registers, entry, a return address of 0
@@ -81,8 +82,7 @@ void* first_frame(std::byte* stack, void (*entry)()) {
 
 void Fibers::reserve(size_t count) {
   while (fibers_.size() < count) {
-    fibers_.push_back({std::unique_ptr<std::byte[]>(new std::byte[kStackBytes]), nullptr, nullptr});
-    std::memcpy(fibers_.back().stack.get(), &kGuard, sizeof(kGuard));
+    fibers_.push_back({std::unique_ptr<std::byte[]>(new std::byte[kAllBytes]), nullptr, nullptr});
   }
 }
 
@@ -90,10 +90,10 @@ void Fibers::start(size_t index, void (*entry)()) {
   Fiber& fiber = fibers_[index];
 #ifdef KR_ASAN
   // A fiber that was given up leaves its frames' red zones behind.
-  ASAN_UNPOISON_MEMORY_REGION(fiber.stack.get(), kStackBytes);
+  ASAN_UNPOISON_MEMORY_REGION(fiber.stack.get(), kAllBytes);
 #endif
   fiber.fake_stack = nullptr;
-  std::memcpy(fiber.stack.get(), &kGuard, sizeof(kGuard));
+  std::memcpy(fiber.stack.get() + kSpareBytes, &kGuard, sizeof(kGuard));
   fiber.pointer = first_frame(fiber.stack.get(), entry);
 }
 
@@ -101,7 +101,7 @@ void Fibers::resume(size_t index) {
   current_ = index;
   Fiber& fiber = fibers_[index];
 #ifdef KR_ASAN
-  __sanitizer_start_switch_fiber(&scheduler_fake_stack_, fiber.stack.get(), kStackBytes);
+  __sanitizer_start_switch_fiber(&scheduler_fake_stack_, fiber.stack.get(), kAllBytes);
 #endif
   kr_simt_switch(&scheduler_, fiber.pointer);
 #ifdef KR_ASAN
@@ -126,7 +126,7 @@ void Fibers::entered() {
 }
 
 bool Fibers::stack_intact(size_t index) const {
-  return std::memcmp(fibers_[index].stack.get(), &kGuard, sizeof(kGuard)) == 0;
+  return std::memcmp(fibers_[index].stack.get() + kSpareBytes, &kGuard, sizeof(kGuard)) == 0;
 }
 
 }  // namespace krserve::kernels::simt

@@ -11,6 +11,8 @@ namespace krserve::kernels::simt {
 class Fibers {
  public:
   static constexpr size_t kStackBytes = 64 * 1024;
+  // Behind the end of a stack, so that using too much shows instead of breaking something else.
+  static constexpr size_t kSpareBytes = 16 * 1024;
 
   // At least `count` fibers; invalidates those that run.
   void reserve(size_t count);

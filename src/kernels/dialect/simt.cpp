@@ -86,7 +86,7 @@ class SharedMemory {
   const char* overrun() const {
     for (const Array& array : arrays_) {
       if (!poisoned(array.data - kGuardBytes) ||
-          !poisoned(array.data + (array.bytes + 15) / 16 * 16)) {
+          !poisoned(array.data + (array.bytes + 3) / 4 * 4)) {
         return array.name;
       }
     }
