@@ -1,13 +1,18 @@
 # Helpers that give every target of ours the same warnings, sanitizers and include root.
 
 add_library(krserve_flags INTERFACE)
+set(kr_warnings -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror)
+# nvcc's own warnings, and of the host compiler's those that the code it generates does not trip.
 target_compile_options(krserve_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-psabi>)
+  "$<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:${kr_warnings}>"
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-Wno-psabi>
+  $<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall>)
 target_include_directories(krserve_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 if(KRSERVE_SANITIZE)
-  target_compile_options(krserve_flags INTERFACE
+  set(kr_sanitize
     -fsanitize=${KRSERVE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_compile_options(krserve_flags INTERFACE
+    "$<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:${kr_sanitize}>")
   target_link_options(krserve_flags INTERFACE -fsanitize=${KRSERVE_SANITIZE})
 endif()
 

@@ -29,6 +29,8 @@ def compiler_command(root):
     compiler = shlex.split(os.environ.get("CXX", "")) or [shutil.which("g++") or "c++"]
     launcher = [shutil.which("ccache")] if shutil.which("ccache") else []
     includes = [f"-I{root / 'src'}", f"-I{root / 'crates/krtext/include'}"]
+    if nvcc := shutil.which("nvcc"):
+        includes += ["-isystem", str(Path(nvcc).resolve().parent.parent / "include")]
     if sys.platform == "darwin":
         prefix = subprocess.run(["brew", "--prefix"], capture_output=True, text=True, check=True)
         includes += ["-isystem", f"{prefix.stdout.strip()}/include"]

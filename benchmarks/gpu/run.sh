@@ -7,7 +7,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
-readonly SECTIONS=(build parity engine sanitizer bench peer ablate blit load)
+readonly SECTIONS=(build parity engine sanitizer roofline bench peer ablate blit load)
 readonly WORK=$PWD/build/gpu
 readonly BUILD=$WORK/build BIN=$WORK/build/bin MODELS=$WORK/models JSON=$WORK/json LOGS=$WORK/logs
 readonly CONFIG=benchmarks/gpu/gpu.yaml
@@ -128,7 +128,9 @@ configure() {
   have ccache && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   if [ "$DEVICE" = cuda ]; then
     have nvcc || [ ! -x /usr/local/cuda/bin/nvcc ] || options+=(-DCMAKE_CUDA_COMPILER=/usr/local/cuda/bin/nvcc)
-    options+=(-DKRSERVE_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=$(architectures)")
+    options+=(-DKRSERVE_CUDA=ON "-DKRSERVE_CUDA_ARCHITECTURES=$(architectures)")
+  else
+    options+=(-DKRSERVE_CUDA=OFF)
   fi
   step configure 60 cmake -S . -B "$BUILD" "${options[@]}"
 }
@@ -144,7 +146,7 @@ section_build() {
   beside_the_build >"$LOGS/beside-the-build.log" 2>&1 &
   background=$!
   mapfile -t tests < <(device_tests)
-  step build-tests "$BUILD_SECONDS" cmake --build "$BUILD" --parallel "$(nproc)" --target "${tests[@]}" blit_bench
+  step build-tests "$BUILD_SECONDS" cmake --build "$BUILD" --parallel "$(nproc)" --target "${tests[@]}" blit_bench op_bench
 }
 
 # What takes long and measures nothing: weights, and the peer's compiler, which keeps what it makes.
@@ -201,6 +203,18 @@ bench() {
   rm -f "$JSON/$name.json"
   step "$name" "$budget" "$BIN/krserve" bench --device "$DEVICE" --config "$CONFIG" -m "$MODELS/$shape" \
     --json "$JSON/$name.json" "$@"
+}
+
+# Each part of a step by itself, beside the read rate.
+section_roofline() {
+  local shape
+  settle
+  for shape in "$SMALL" "$LARGE"; do
+    [ "$shape" = tiny ] && continue
+    rm -f "$JSON/roofline-$shape.json"
+    step "roofline-$shape" 60 "$BIN/op_bench" --device "$DEVICE" --shape "$shape" --rows "$(IFS=,; echo "${BATCHES[*]}")" \
+      --prefill "$LONG_PROMPT" --json "$JSON/roofline-$shape.json"
+  done
 }
 
 section_bench() {

@@ -1,18 +1,20 @@
 #include "base/error.h"
 #include "device/cpu/cpu_device.h"
+#include "device/cuda/cuda_device.h"
 #include "device/device.h"
 
 namespace krserve {
 
 std::shared_ptr<Device> make_device(const DeviceOptions& options) {
-  if (options.backend == "cpu" || options.backend == "auto") {
+  const bool any = options.backend == "auto";
+  if (options.backend == "cuda" || (any && has_cuda_device())) return make_cuda_device();
+  if (options.backend == "cpu" || any) {
     CpuDeviceOptions cpu;
     cpu.threads = options.threads;
     return make_cpu_device(cpu);
   }
-  if (options.backend == "cuda" || options.backend == "metal") {
-    throw_error<DeviceError>("device.open", "this krserve has no {} back end; use device: cpu",
-                             options.backend);
+  if (options.backend == "metal") {
+    throw DeviceError("device.open", "this krserve has no metal back end; use device: cpu");
   }
   throw_error<ConfigError>("device.open", "unknown device '{}'; use auto, cpu, cuda or metal",
                            options.backend);

@@ -38,13 +38,15 @@ struct DialectParams {
 // Most bytes of a kernel's parameter.
 inline constexpr uint32_t kMaxParamsBytes = 1024;
 
-// One launch; launches run one after the other, each seeing the results of those before.
+// One launch; launches run one after the other, each sees the results of those before.
 struct GpuLaunch {
   const void* kernel = nullptr;  // the back end's handle (CUDA: address of the __global__ function)
   const char* name = "";         // for error messages and profiles
   Dim3 grid;                     // threadgroups
   Dim3 block;                    // threads of a threadgroup
   uint32_t shared_bytes = 0;     // dynamic threadgroup memory
+  // May begin while the launch before is still running: it waits itself before it reads results.
+  bool overlaps_previous = false;
   uint32_t params_bytes = 0;
   alignas(16) std::byte params[kMaxParamsBytes] = {};
 };

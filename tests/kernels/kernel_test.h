@@ -1,5 +1,5 @@
-// What kernel tests share: running an op at a SIMD level, random data, step parameters, and float
-// formats converted one element at a time.
+// What kernel tests share: running an op on the CPU or on the SIMT emulator, random data, step
+// parameters, and float formats converted one element at a time.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <cstring>
 #include <random>
+#include <string>
+#include <variant>
 #include <vector>
 
 #include "kernels/cpu_kernels.h"
@@ -15,27 +17,37 @@
 
 namespace krserve::kernels {
 
-// Instantiated for every level; skips those the processor lacks.
-class KernelTest : public ::testing::TestWithParam<SimdLevel> {
+// The single-source kernels on the SIMT emulator, in schedules that the seed decides.
+struct Simt {
+  uint64_t seed;
+};
+
+// What runs an op: the CPU's kernels at a level, or the emulator.
+using KernelTarget = std::variant<SimdLevel, Simt>;
+std::string name_of(const KernelTarget& target);
+std::vector<KernelTarget> all_targets();
+
+// Instantiated for every target; skips those that cannot run here.
+class KernelTest : public ::testing::TestWithParam<KernelTarget> {
  protected:
-  void SetUp() override {
-    if (!simd_level_supported(GetParam())) {
-      GTEST_SKIP() << "this processor has no " << to_string(GetParam());
-    }
+  void SetUp() override;
+
+  bool emulated() const { return std::holds_alternative<Simt>(GetParam()); }
+  bool is_level(SimdLevel level) const {
+    return !emulated() && std::get<SimdLevel>(GetParam()) == level;
   }
+  // The emulator takes about 10,000 times as long as a GPU: the second where it runs.
+  template <class T>
+  T unless_emulated(T full, T emulated_value) const {
+    return emulated() ? emulated_value : full;
+  }
+  // A GPU reads words: where the CPU's weights are off by bytes, its are by words.
+  size_t misaligned(size_t by) const { return emulated() ? by * 4 : by; }
 
   // Runs all tasks of an op as one dispatch, in chunks of `chunk` tasks from the last to the first.
-  void run(ops::Op op, const void* args, std::vector<void*> buffers, uint32_t chunk = 1u << 30) {
-    const CpuKernel& kernel = cpu_kernel_table(GetParam()).kernels[static_cast<uint32_t>(op)];
-    const Call call{args, buffers.data(), ++serial_};
-    const uint32_t tasks = kernel.task_count(call);
-    for (uint32_t end = tasks; end > 0;) {
-      const uint32_t begin = end > chunk ? end - chunk : 0;
-      Scratch fresh;
-      kernel.run(call, begin, end, chunk == 1 ? fresh : scratch_);
-      end = begin;
-    }
-  }
+  // On the emulator the grid has room for up to three more rows, and the schedule is never the
+  // same.
+  void run(ops::Op op, const void* args, std::vector<void*> buffers, uint32_t chunk = 1u << 30);
 
   std::mt19937 random_{12345};
 
@@ -47,13 +59,17 @@ class KernelTest : public ::testing::TestWithParam<SimdLevel> {
   }
 
  private:
+  void run_on_cpu(ops::Op op, const void* args, const std::vector<void*>& buffers, uint32_t chunk);
+  void emulate(ops::Op op, const void* args, const std::vector<void*>& buffers);
+
   Scratch scratch_;
+  std::vector<std::byte> workspace_;
   uint64_t serial_ = 0;
 };
 
-#define KR_INSTANTIATE_LEVELS(Suite)                                           \
-  INSTANTIATE_TEST_SUITE_P(Levels, Suite, ::testing::ValuesIn(kAllSimdLevels), \
-                           [](const auto& test) { return std::string(to_string(test.param)); })
+#define KR_INSTANTIATE_TARGETS(Suite)                                          \
+  INSTANTIATE_TEST_SUITE_P(Targets, Suite, ::testing::ValuesIn(all_targets()), \
+                           [](const auto& test) { return name_of(test.param); })
 
 // Bytes at an address that is `offset` past a multiple of 64.
 class OddBytes {

@@ -192,7 +192,7 @@ TEST_P(PagedAttentionTest, LargeScoresDoNotOverflow) {
   }
 }
 
-KR_INSTANTIATE_LEVELS(PagedAttentionTest);
+KR_INSTANTIATE_TARGETS(PagedAttentionTest);
 
 }  // namespace
 }  // namespace krserve::kernels

@@ -139,7 +139,7 @@ TEST_P(RopeKvWriteTest, ValuesAreRoundedToNearestEven) {
   }
 }
 
-KR_INSTANTIATE_LEVELS(RopeKvWriteTest);
+KR_INSTANTIATE_TARGETS(RopeKvWriteTest);
 
 }  // namespace
 }  // namespace krserve::kernels

@@ -32,7 +32,8 @@ TEST_P(RowsTest, EmbedRowsReadsEveryFormat) {
                        Case{WeightFormat::kQ4, 128, 128, FloatType::kF32},
                        Case{WeightFormat::kQ8, 192, 64, FloatType::kF32}}) {
     const uint32_t vocab = 11;
-    TestWeight weight = make_weight(random_, {vocab, c.k, c.format, c.scale_type, c.group}, 1);
+    TestWeight weight =
+        make_weight(random_, {vocab, c.k, c.format, c.scale_type, c.group}, misaligned(1));
     Step step;
     // Row 2 continues slot 3; the last three are outside the vocabulary.
     step.rows = {{4, 0, 0, 0, 0},  {10, 0, 1, 0, 0}, {ops::kTokenFromSlot, 9, 3, 0, 0},
@@ -200,7 +201,7 @@ TEST_P(RowsTest, NoRowsAreNoTasks) {
   run(ops::Op::kEmbedRows, &embed, {params.data(), nullptr, nullptr, nullptr, nullptr, nullptr});
 }
 
-KR_INSTANTIATE_LEVELS(RowsTest);
+KR_INSTANTIATE_TARGETS(RowsTest);
 
 }  // namespace
 }  // namespace krserve::kernels

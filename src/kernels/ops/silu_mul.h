@@ -1,4 +1,5 @@
-// silu_mul: gate = silu(gate) * up, in place, for the step's rows.
+// silu_mul: gate = silu(gate) * up, in place, for the step's rows. What `up` holds afterwards is
+// not specified: a back end may compute gate, up and their product in one kernel.
 #pragma once
 
 #include "kernels/ops/types.h"

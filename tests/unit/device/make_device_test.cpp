@@ -24,6 +24,21 @@ TEST(MakeDevice, AutoFindsADevice) {
   EXPECT_FALSE(make_device(options)->info().backend.empty());
 }
 
+TEST(MakeDevice, CudaOpensADeviceOrSaysWhyItCannotAndWhatToDo) {
+  DeviceOptions options;
+  options.backend = "cuda";
+  try {
+    const auto device = make_device(options);
+    EXPECT_EQ(device->info().backend, "cuda");
+    EXPECT_GT(device->info().memory_bytes, 0U);
+  } catch (const DeviceError& error) {
+    EXPECT_EQ(error.where(), "device.open");
+    EXPECT_THAT(error.what(), ::testing::AnyOf(::testing::HasSubstr("KRSERVE_CUDA=ON"),
+                                               ::testing::HasSubstr("no CUDA device to be had: ")));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("use device: cpu"));
+  }
+}
+
 TEST(MakeDevice, AnUnknownNameIsAConfigErrorThatListsTheKnownOnes) {
   DeviceOptions options;
   options.backend = "abacus";

@@ -1,0 +1,33 @@
+// The launch of one dispatch by its single-source kernel, for every back end that compiles the
+// dialect.
+//
+// The grid covers the capacity of the dispatch: the rows or samples that the step layout, or else
+// the bytes of the bound x, have room for. Threadgroups beyond the step's rows do nothing.
+#pragma once
+
+#include <stdexcept>
+
+#include "kernels/gpu_launch.h"
+#include "kernels/single_source/kernel_ids.h"
+#include "kernels/single_source/sizes.h"
+
+namespace krserve::kernels::single_source {
+
+// What no kernel here can do: a head of more than kMaxHeadDim or an odd number of dimensions, a
+// group size that is not 32, 64 or 128, a vocabulary above kSampleMaxVocab.
+class UnsupportedDispatch : public std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+// The back end's handle of a kernel.
+using KernelHandle = const void* (*)(KernelId);
+
+// Bytes of workspace the dispatch's launch needs; 0 if none. Launches follow each other, so the
+// largest of all dispatches does for all of them. Throws UnsupportedDispatch.
+uint64_t dialect_workspace_bytes(const GpuDispatch& dispatch);
+
+// `workspace` is aligned to 16. Weights must be aligned to 4 bytes or, floats, to their own size;
+// pages of the KV cache to 4 bytes; everything else to its element. Throws UnsupportedDispatch.
+GpuLaunch dialect_launch(const GpuDispatch& dispatch, void* workspace, KernelHandle handle);
+
+}  // namespace krserve::kernels::single_source

@@ -1,0 +1,49 @@
+// Lets the kernels use all of a block's shared memory that the device has.
+#include <cuda_runtime_api.h>
+
+#include "kernels/cuda_kernels.h"
+#include "kernels/tuned/cuda/attention_params.h"
+#include "kernels/tuned/cuda/matmul_kernels.h"
+
+namespace krserve::kernels::cuda {
+namespace {
+
+cudaError_t allow_shared(const void* kernel, const GpuFacts& facts) {
+  if (!kernel) return cudaSuccess;
+  cudaFuncAttributes attributes{};
+  cudaError_t code = cudaFuncGetAttributes(&attributes, kernel);
+  if (code != cudaSuccess) return code;
+  const int most =
+      static_cast<int>(facts.max_shared_bytes) - static_cast<int>(attributes.sharedSizeBytes);
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+}
+
+}  // namespace
+
+int prepare_kernels(const GpuFacts& facts) {
+  cudaError_t code = cudaSuccess;
+  const auto allow = [&](const void* kernel) {
+    if (code == cudaSuccess) code = allow_shared(kernel, facts);
+  };
+  using ops::FloatType;
+  using ops::WeightFormat;
+  for (const WeightFormat format :
+       {WeightFormat::kQ4, WeightFormat::kQ8, WeightFormat::kF16, WeightFormat::kBF16}) {
+    for (const uint32_t parts : {1U, 2U}) {
+      allow(stream_kernel_for(format, parts, false));
+      allow(stream_kernel_for(format, parts, true));
+    }
+    for (const TiledRows rows : {TiledRows::k32, TiledRows::k64, TiledRows::k128}) {
+      allow(tiled_kernel_for(format, rows));
+    }
+  }
+  for (const FloatType type : {FloatType::kF16, FloatType::kBF16}) {
+    for (const uint32_t head_dim : {64U, 128U}) {
+      allow(attention_kernel_for(type, head_dim, true));
+      allow(attention_kernel_for(type, head_dim, false));
+    }
+  }
+  return static_cast<int>(code);
+}
+
+}  // namespace krserve::kernels::cuda

@@ -1,0 +1,418 @@
+// From recorded dispatches to launches: which kernel each op takes on this GPU, and which ops share
+// a launch.
+#include "kernels/tuned/cuda/plan.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "kernels/entry/cuda_kernels.h"
+#include "kernels/ops/paged_attention.h"
+#include "kernels/ops/rms_norm.h"
+#include "kernels/ops/silu_mul.h"
+#include "kernels/single_source/launch.h"
+#include "kernels/tuned/cuda/matmul_kernels.h"
+
+namespace krserve::kernels::cuda {
+namespace {
+
+constexpr uint32_t kThreads = 256;
+
+uint32_t ceil_div(uint64_t a, uint64_t b) {
+  return static_cast<uint32_t>((a + b - 1) / b);
+}
+
+bool aligned(const void* pointer, uintptr_t to) {
+  return reinterpret_cast<uintptr_t>(pointer) % to == 0;
+}
+
+const uint32_t* count_address(void* step, ops::RowCount which) {
+  return static_cast<const uint32_t*>(step) + (which == ops::RowCount::kRows ? 0 : 1);
+}
+
+}  // namespace
+
+Planner::Planner(std::span<const GpuDispatch> dispatches, const GpuFacts& facts,
+                 const WorkspaceLayout& layout, void* workspace)
+    : dispatches_(dispatches), facts_(facts), layout_(layout), workspace_(workspace) {}
+
+void Planner::run() {
+  for (size_t at = 0; at < dispatches_.size();) at += plan_at(at);
+}
+
+// Plans what begins at `at`; how many dispatches that were.
+size_t Planner::plan_at(size_t at) {
+  const GpuDispatch& d = dispatches_[at];
+  if (d.op == ops::Op::kRmsNorm) {
+    if (const size_t taken = plan_norm_and_matmuls(at)) return taken;
+  }
+  if (d.op == ops::Op::kMatmul) {
+    if (const MatmulGroup group = matmuls_at(at); group.count > 0) {
+      return plan_matmuls(group, nullptr);
+    }
+  }
+  if (d.op == ops::Op::kPagedAttention && plan_attention(d)) return 1;
+  if (d.op == ops::Op::kRmsNorm && plan_norm_alone(d)) return 1;
+  if (d.op == ops::Op::kSiluMul && plan_silu_alone(d)) return 1;
+  plan_dialect(d);
+  return 1;
+}
+
+// Matmuls of the same x that may run together and for which there is a kernel; none if count is 0.
+MatmulGroup Planner::matmuls_at(size_t at) const {
+  MatmulGroup group;
+  group.first = at;
+  while (at + group.count < dispatches_.size() && group.count < kMaxMatrices) {
+    const GpuDispatch& d = dispatches_[at + group.count];
+    if (d.op != ops::Op::kMatmul || (group.count > 0 && d.barrier_before)) break;
+    if (!has_kernel(d) || (group.count > 0 && !go_together(dispatches_[at], d))) break;
+    ++group.count;
+  }
+  if (group.count == 0) return group;
+  const GpuDispatch& d = dispatches_[at];
+  const auto& args = d.args_as<ops::MatmulArgs>();
+  group.capacity = static_cast<uint32_t>(d.bytes[1] / (uint64_t{args.weight.k} * sizeof(float)));
+  for (size_t i = 0; i < group.count; ++i) {
+    const GpuDispatch& m = dispatches_[at + i];
+    const uint64_t row = uint64_t{m.args_as<ops::MatmulArgs>().weight.n} * sizeof(float);
+    group.capacity = std::min(group.capacity, static_cast<uint32_t>(m.bytes[6] / row));
+  }
+  group.gated = is_gated(group);
+  return group;
+}
+
+bool Planner::has_kernel(const GpuDispatch& d) {
+  const auto& args = d.args_as<ops::MatmulArgs>();
+  const ops::WeightArgs& w = args.weight;
+  if (w.format == ops::WeightFormat::kF32 || w.k % 8 != 0 || w.n == 0 || w.k == 0) return false;
+  if (!aligned(d.buffers[1], 16) || !aligned(d.buffers[2], 16) || !aligned(d.buffers[6], 4)) {
+    return false;
+  }
+  if (uint64_t{w.n} * w.k * sizeof(uint16_t) > UINT32_MAX) return false;
+  if (w.format != ops::WeightFormat::kQ4 && w.format != ops::WeightFormat::kQ8) return true;
+  const uintptr_t scale = ops::bytes_of(w.scale_type);
+  return scale == 2 && w.k % 32 == 0 && w.group_size >= 32 && std::has_single_bit(w.group_size) &&
+         w.k % w.group_size == 0 && aligned(d.buffers[3], scale) && aligned(d.buffers[4], scale);
+}
+
+bool Planner::go_together(const GpuDispatch& a, const GpuDispatch& b) {
+  const auto& x = a.args_as<ops::MatmulArgs>();
+  const auto& y = b.args_as<ops::MatmulArgs>();
+  return a.buffers[0] == b.buffers[0] && a.buffers[1] == b.buffers[1] && x.rows == y.rows &&
+         x.weight.k == y.weight.k && x.weight.format == y.weight.format &&
+         x.weight.scale_type == y.weight.scale_type && x.weight.group_size == y.weight.group_size &&
+         (x.flags & ops::kMatmulAccumulate) == (y.flags & ops::kMatmulAccumulate);
+}
+
+// Two matmuls, gate and up, and then silu_mul of their results.
+bool Planner::is_gated(const MatmulGroup& group) const {
+  const size_t next = group.first + group.count;
+  if (group.count != 2 || next >= dispatches_.size()) return false;
+  const GpuDispatch& silu = dispatches_[next];
+  if (silu.op != ops::Op::kSiluMul || !silu.barrier_before) return false;
+  const GpuDispatch& gate = dispatches_[group.first];
+  const GpuDispatch& up = dispatches_[group.first + 1];
+  const auto& args = gate.args_as<ops::MatmulArgs>();
+  const auto& silu_args = silu.args_as<ops::SiluMulArgs>();
+  return silu.buffers[0] == gate.buffers[0] && silu.buffers[1] == gate.buffers[6] &&
+         silu.buffers[2] == up.buffers[6] && silu_args.dim == args.weight.n &&
+         up.args_as<ops::MatmulArgs>().weight.n == args.weight.n && silu_args.rows == args.rows &&
+         (args.flags & ops::kMatmulAccumulate) == 0;
+}
+
+size_t Planner::plan_norm_and_matmuls(size_t at) {
+  const GpuDispatch& norm = dispatches_[at];
+  if (at + 1 >= dispatches_.size() || !dispatches_[at + 1].barrier_before) return 0;
+  const MatmulGroup group = matmuls_at(at + 1);
+  if (group.count == 0) return 0;
+  const GpuDispatch& first = dispatches_[group.first];
+  const auto& args = norm.args_as<ops::RmsNormArgs>();
+  const auto& matmul = first.args_as<ops::MatmulArgs>();
+  if (first.buffers[0] != norm.buffers[0] || first.buffers[1] != norm.buffers[3] ||
+      args.dim != matmul.weight.k || args.rows != matmul.rows || !aligned(norm.buffers[1], 16) ||
+      !aligned(norm.buffers[2], 16)) {
+    return 0;
+  }
+  return 1 + plan_matmuls(group, &norm);
+}
+
+// Something is written over what the norm reads: blocks that are late would read it.
+bool Planner::overwrites(const MatmulGroup& group, const GpuDispatch& norm) const {
+  const auto* begin = static_cast<const std::byte*>(norm.buffers[1]);
+  const auto* end = begin + norm.bytes[1];
+  const auto overlaps = [&](const void* at, uint64_t bytes) {
+    const auto* from = static_cast<const std::byte*>(at);
+    return from < end && begin < from + bytes;
+  };
+  if (overlaps(norm.buffers[3], norm.bytes[3])) return true;
+  for (size_t i = 0; i < group.count; ++i) {
+    const GpuDispatch& d = dispatches_[group.first + i];
+    if (overlaps(d.buffers[6], d.bytes[6])) return true;
+  }
+  return false;
+}
+
+MatmulParams Planner::matmul_params(const MatmulGroup& group, uint32_t tile_outputs) const {
+  MatmulParams p{};
+  const GpuDispatch& first = dispatches_[group.first];
+  const auto& args = first.args_as<ops::MatmulArgs>();
+  uint32_t tiles = 0;
+  for (size_t i = 0; i < group.count; ++i) {
+    const GpuDispatch& d = dispatches_[group.first + i];
+    const auto& own = d.args_as<ops::MatmulArgs>();
+    const bool bias = (own.flags & ops::kMatmulBias) != 0;
+    p.matrices[i] = {static_cast<const uint8_t*>(d.buffers[2]),
+                     static_cast<const uint8_t*>(d.buffers[3]),
+                     static_cast<const uint8_t*>(d.buffers[4]),
+                     bias ? static_cast<const float*>(d.buffers[5]) : nullptr,
+                     static_cast<float*>(d.buffers[6]),
+                     own.weight.n};
+    tiles += ceil_div(own.weight.n, tile_outputs);
+    p.tiles_end[i] = tiles;
+  }
+  const uint32_t size = args.weight.group_size;
+  p.shape = {args.weight.k, size > 0 ? static_cast<uint32_t>(std::countr_zero(size)) : 0,
+             args.weight.scale_type};
+  p.row_count = count_address(first.buffers[0], args.rows);
+  p.accumulate = (args.flags & ops::kMatmulAccumulate) != 0 ? 1 : 0;
+  p.gated = group.gated ? 1 : 0;
+  return p;
+}
+
+// The matmuls, the norm before them if there is one and the gate after them; dispatches taken
+// without the norm.
+size_t Planner::plan_matmuls(const MatmulGroup& group, const GpuDispatch* norm) {
+  const size_t taken = group.count + (group.gated ? 1 : 0);
+  const auto& args = dispatches_[group.first].args_as<ops::MatmulArgs>();
+  const uint32_t k = args.weight.k;
+  if (group.capacity == 0) return taken;
+  const bool alone = group.capacity == 1 && (!norm || !overwrites(group, *norm));
+  const uint32_t shared = stream_shared_bytes(k, group.capacity);
+  const bool stream =
+      group.capacity <= kStreamRows && shared + kStreamStaticBytes <= facts_.max_shared_bytes / 2;
+  if (stream && alone) {
+    plan_stream(group, norm, nullptr, nullptr);
+    return taken;
+  }
+  uint16_t* halves = region<uint16_t>(layout_.halves, uint64_t{group.capacity} * padded_k(k) * 2);
+  float* unscale = region<float>(layout_.unscale, uint64_t{group.capacity} * sizeof(float));
+  plan_prepare(group, norm, halves, unscale);
+  if (stream) {
+    plan_stream(group, nullptr, halves, unscale);
+  } else {
+    plan_tiled(group, halves, unscale);
+  }
+  return taken;
+}
+
+void Planner::plan_prepare(const MatmulGroup& group, const GpuDispatch* norm, uint16_t* halves,
+                           float* unscale) {
+  const GpuDispatch& first = dispatches_[group.first];
+  const auto& args = first.args_as<ops::MatmulArgs>();
+  PrepareParams p{};
+  p.row_count = count_address(first.buffers[0], args.rows);
+  p.x = static_cast<const float*>(norm ? norm->buffers[1] : first.buffers[1]);
+  p.halves = halves;
+  p.unscale = unscale;
+  p.k = args.weight.k;
+  if (norm) {
+    p.other = static_cast<const float*>(norm->buffers[2]);
+    p.values = static_cast<float*>(norm->buffers[3]);
+    p.eps = norm->args_as<ops::RmsNormArgs>().eps;
+  }
+  const auto source = norm ? PrepareSource::kNorm : PrepareSource::kPlain;
+  add(prepare_kernel_for(args.weight.format, source), norm ? "norm_prepare" : "prepare",
+      {group.capacity}, {kThreads}, 0, p);
+}
+
+void Planner::plan_stream(const MatmulGroup& group, const GpuDispatch* norm, uint16_t* halves,
+                          float* unscale) {
+  const GpuDispatch& first = dispatches_[group.first];
+  const auto& args = first.args_as<ops::MatmulArgs>();
+  const uint32_t blocks = 2 * facts_.multiprocessors;
+  StreamParams p{};
+  // Two tiles of 16 at a time where there are many: each reads the rows once for both.
+  uint32_t parts = 1;
+  p.matmul = matmul_params(group, 16);
+  p.tiles = group.gated ? p.matmul.tiles_end[0] : p.matmul.tiles_end[group.count - 1];
+  if (group.gated) parts = 2;
+  if (!group.gated && p.tiles >= 8 * blocks) {
+    parts = 2;
+    p.matmul = matmul_params(group, 32);
+    p.tiles = p.matmul.tiles_end[group.count - 1];
+  }
+  p.capacity = group.capacity;
+  p.halves = halves;
+  p.unscale = unscale;
+  if (!halves) {
+    p.x = static_cast<const float*>(norm ? norm->buffers[1] : first.buffers[1]);
+    p.norm_weight = norm ? static_cast<const float*>(norm->buffers[2]) : nullptr;
+    p.normed = norm ? static_cast<float*>(norm->buffers[3]) : nullptr;
+    p.eps = norm ? norm->args_as<ops::RmsNormArgs>().eps : 0;
+  }
+  add(stream_kernel_for(args.weight.format, parts, !halves),
+      group.gated ? "matmul_gated" : "matmul", {std::min(p.tiles, blocks)}, {kThreads},
+      stream_shared_bytes(args.weight.k, group.capacity), p);
+}
+
+void Planner::plan_tiled(const MatmulGroup& group, uint16_t* halves, float* unscale) {
+  const auto& args = dispatches_[group.first].args_as<ops::MatmulArgs>();
+  TiledRows rows = group.capacity <= 32   ? TiledRows::k32
+                   : group.capacity <= 64 ? TiledRows::k64
+                                          : TiledRows::k128;
+  if (tiled_shared_bytes(rows) > facts_.max_shared_bytes) rows = TiledRows::k64;
+  TiledParams p{};
+  p.matmul = matmul_params(group, group.gated ? kTiledOutputs / 2 : kTiledOutputs);
+  p.halves = halves;
+  p.unscale = unscale;
+  const uint32_t across = group.gated ? p.matmul.tiles_end[0] : p.matmul.tiles_end[group.count - 1];
+  const uint32_t down = ceil_div(group.capacity, static_cast<uint32_t>(rows));
+  const uint32_t tiles = across * down;
+  for (p.splits = 1; p.splits < 8 && tiles * p.splits < facts_.multiprocessors;) p.splits *= 2;
+  if (tiles > kTiledArrivals) p.splits = 1;
+  if (p.splits > 1) {
+    p.partials = region<std::byte>(layout_.partials, uint64_t{tiles} * tiled_partials(rows) * 16);
+    p.arrivals = arrivals(0);
+  }
+  add(tiled_kernel_for(args.weight.format, rows),
+      group.gated ? "matmul_gated_tiled" : "matmul_tiled", {across, down, p.splits}, {kThreads},
+      tiled_shared_bytes(rows), p);
+}
+
+// The same arithmetic as where it is merged with a matmul.
+bool Planner::plan_norm_alone(const GpuDispatch& d) {
+  const auto& args = d.args_as<ops::RmsNormArgs>();
+  if (args.dim == 0 || args.dim % 8 != 0 || !aligned(d.buffers[1], 16) ||
+      !aligned(d.buffers[2], 16) || !aligned(d.buffers[3], 16)) {
+    return false;
+  }
+  const uint64_t row_bytes = uint64_t{args.dim} * sizeof(float);
+  PrepareParams p{};
+  p.row_count = count_address(d.buffers[0], args.rows);
+  p.x = static_cast<const float*>(d.buffers[1]);
+  p.other = static_cast<const float*>(d.buffers[2]);
+  p.values = static_cast<float*>(d.buffers[3]);
+  p.k = args.dim;
+  p.eps = args.eps;
+  const auto rows = static_cast<uint32_t>(std::min(d.bytes[1], d.bytes[3]) / row_bytes);
+  if (rows == 0) return true;
+  add(prepare_kernel_for(ops::WeightFormat::kF16, PrepareSource::kNorm), "rms_norm", {rows},
+      {kThreads}, 0, p);
+  return true;
+}
+
+bool Planner::plan_silu_alone(const GpuDispatch& d) {
+  const auto& args = d.args_as<ops::SiluMulArgs>();
+  if (args.dim == 0 || args.dim % 8 != 0 || !aligned(d.buffers[1], 16) ||
+      !aligned(d.buffers[2], 16)) {
+    return false;
+  }
+  const uint64_t row_bytes = uint64_t{args.dim} * sizeof(float);
+  PrepareParams p{};
+  p.row_count = count_address(d.buffers[0], args.rows);
+  p.x = static_cast<const float*>(d.buffers[1]);
+  p.other = static_cast<const float*>(d.buffers[2]);
+  p.values = static_cast<float*>(d.buffers[1]);
+  p.k = args.dim;
+  const auto rows = static_cast<uint32_t>(std::min(d.bytes[1], d.bytes[2]) / row_bytes);
+  if (rows == 0) return true;
+  add(prepare_kernel_for(ops::WeightFormat::kF16, PrepareSource::kSilu), "silu_mul", {rows},
+      {kThreads}, 0, p);
+  return true;
+}
+
+// No tuned kernel: the single-source one.
+void Planner::plan_dialect(const GpuDispatch& d) {
+  const uint64_t bytes = single_source::dialect_workspace_bytes(d);
+  void* memory = region<std::byte>(layout_.dialect, bytes);
+  if (workspace_) {
+    launches_.push_back(single_source::dialect_launch(d, memory, cuda_dialect_kernel));
+  }
+}
+
+bool Planner::plan_attention(const GpuDispatch& d) {
+  const auto& args = d.args_as<ops::PagedAttentionArgs>();
+  const ops::KvLayout& kv = args.kv;
+  if (!attention_kernel_for(kv.type, kv.head_dim, true) || kv.kv_heads == 0) return false;
+  AttentionParams p{};
+  p.args = args;
+  p.group = args.heads / kv.kv_heads;
+  const uint32_t warps = p.group * run_subtiles(std::max(1U, p.group));
+  const uint64_t row_bytes = uint64_t{args.heads} * kv.head_dim * sizeof(float);
+  const auto rows = static_cast<uint32_t>(std::min(d.bytes[1], d.bytes[2]) / row_bytes);
+  const uint32_t run_shared = attention_shared_bytes(kv.head_dim, warps, false);
+  const uint32_t decode_shared = attention_shared_bytes(kv.head_dim, kDecodeWarps, true);
+  if (p.group == 0 || p.group > kMaxGroup || rows == 0 ||
+      std::max(run_shared, decode_shared) + 64 > facts_.max_shared_bytes ||
+      rows * kv.kv_heads > kAttentionArrivals || !aligned(d.buffers[1], 8) ||
+      !aligned(d.buffers[2], 16) || kv.page_bytes % 16 != 0) {
+    return false;
+  }
+  p.step = static_cast<const uint8_t*>(d.buffers[0]);
+  p.q = static_cast<const float*>(d.buffers[1]);
+  p.out = static_cast<float*>(d.buffers[2]);
+  uint64_t cache_bytes = 0;
+  for (uint32_t s = 0; s < ops::kMaxKvSegments && 3 + s < ops::kMaxBuffers; ++s) {
+    p.segments[s] = static_cast<const uint8_t*>(d.buffers[3 + s]);
+    if (!aligned(p.segments[s], 16)) return false;
+    cache_bytes += d.bytes[3 + s];
+  }
+  // Splits of all single rows together: what the page list can name, or what the cache can hold.
+  const uint64_t listed =
+      (d.bytes[0] - std::min<uint64_t>(d.bytes[0], args.layout.pages_offset)) / 4;
+  const uint64_t pages = std::min(listed, cache_bytes / kv.page_bytes);
+  p.row_capacity = rows;
+  p.split_capacity = rows + static_cast<uint32_t>(pages * kv.page_tokens / kSplit) + 1;
+  const uint64_t partial = uint64_t{partial_floats(p.group, kv.head_dim)} * sizeof(float);
+  p.partials = region<float>(layout_.partials, p.split_capacity * kv.kv_heads * partial);
+  p.arrivals = arrivals(kTiledArrivals);
+  const uint32_t most = ceil_div(uint64_t{p.split_capacity}, kDecodeWarps);
+  const uint32_t wanted = 2 * facts_.multiprocessors / (rows * kv.kv_heads);
+  const Dim3 decode{rows, kv.kv_heads, std::clamp(wanted, 1U, std::min(most, 64U))};
+  add(attention_kernel_for(kv.type, kv.head_dim, true), "attention_decode", decode,
+      {kDecodeWarps * 32}, decode_shared, p);
+  if (rows == 1) return true;
+  const Dim3 runs{ceil_div(rows, run_subtiles(p.group) * 16), kv.kv_heads};
+  add(attention_kernel_for(kv.type, kv.head_dim, false), "attention_runs", runs, {warps * 32},
+      run_shared, p);
+  return true;
+}
+
+uint32_t* Planner::arrivals(uint32_t from) const {
+  return workspace_ ? static_cast<uint32_t*>(workspace_) + from : nullptr;
+}
+
+template <class Params>
+void Planner::add(const void* kernel, const char* name, Dim3 grid, Dim3 block,
+                  uint32_t shared_bytes, const Params& params) {
+  static_assert(sizeof(Params) <= kMaxParamsBytes);
+  if (!workspace_) return;
+  GpuLaunch& launch = launches_.emplace_back();
+  launch.kernel = kernel;
+  launch.name = name;
+  launch.grid = grid;
+  launch.block = block;
+  launch.shared_bytes = shared_bytes;
+  launch.params_bytes = sizeof(Params);
+  launch.overlaps_previous = facts_.compute_capability >= 90;
+  std::memcpy(launch.params, &params, sizeof(Params));
+}
+
+uint64_t workspace_bytes(std::span<const GpuDispatch> dispatches, const GpuFacts& facts) {
+  return measure(dispatches, facts).total_bytes();
+}
+
+WorkspaceLayout measure(std::span<const GpuDispatch> dispatches, const GpuFacts& facts) {
+  Planner planner(dispatches, facts, {}, nullptr);
+  planner.run();
+  return planner.layout();
+}
+
+std::vector<GpuLaunch> plan_launches(std::span<const GpuDispatch> dispatches, const GpuFacts& facts,
+                                     void* workspace) {
+  Planner planner(dispatches, facts, measure(dispatches, facts).placed(), workspace);
+  planner.run();
+  return planner.take_launches();
+}
+
+}  // namespace krserve::kernels::cuda
