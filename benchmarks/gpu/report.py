@@ -52,7 +52,11 @@ def throughput_rows(name: str, r: dict) -> list[tuple[str, str, str]]:
             f"{r['gap_p50_us']:.1f} us p50, {r['gap_p99_us']:.1f} p99",
             verdict(r["gap_p50_us"], GAP_US, False) if gpu else "",
         ),
-        ("  device allocations per token", f"{allocations:g}", verdict(allocations, ALLOCATIONS, False)),
+        (
+            "  device allocations per token",
+            f"{allocations:g}",
+            verdict(allocations, ALLOCATIONS, False),
+        ),
         ("  peak device memory", f"{r['peak_device_mb']:.0f} MiB", ""),
     ]
 
@@ -84,7 +88,11 @@ def stream_rows(r: dict) -> list[tuple[str, str, str]]:
                 rows.append((f"  {turn}: {way}", f"{rate['median']:.1f} GB/s", bar))
         overlap, slowdown = t["overlap_ratio"]["median"], t["slowdown"]["median"]
         rows.append(
-            (f"  {turn}: overlap", f"{100 * overlap:.1f} %", verdict(overlap, STREAM_OVERLAP) if gpu else "")
+            (
+                f"  {turn}: overlap",
+                f"{100 * overlap:.1f} %",
+                verdict(overlap, STREAM_OVERLAP) if gpu else "",
+            )
         )
         rows.append(
             (
@@ -108,10 +116,14 @@ def peer_rows(results: dict, role: str) -> list[tuple[str, str, str]]:
             "",
         )
     ]
-    same = ours and peer["shape"] == ours["model"] and peer["prompt_tokens"] == ours["prompt_tokens"]
+    same = (
+        ours and peer["shape"] == ours["model"] and peer["prompt_tokens"] == ours["prompt_tokens"]
+    )
     if same and peer["layers"] == 0:
         ratio = ours["tokens_per_s"] * ms["median"] / 1000
-        rows.append(("  krserve at batch 1 is", f"{ratio:.2f} times as fast", verdict(ratio, PEER_RATIO)))
+        rows.append(
+            ("  krserve at batch 1 is", f"{ratio:.2f} times as fast", verdict(ratio, PEER_RATIO))
+        )
     return rows
 
 
@@ -137,10 +149,14 @@ def rows_of(results: dict) -> list[tuple[str, str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, required=True, help="folder with one JSON for each measurement")
+    parser.add_argument(
+        "--json", type=Path, required=True, help="folder with one JSON for each measurement"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for results.json")
     options = parser.parse_args()
-    results = {path.stem: json.loads(path.read_text()) for path in sorted(options.json.glob("*.json"))}
+    results = {
+        path.stem: json.loads(path.read_text()) for path in sorted(options.json.glob("*.json"))
+    }
     (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     rows = rows_of(results)
     if not rows:

@@ -12,6 +12,7 @@ readonly WORK=$PWD/build/gpu
 readonly BUILD=$WORK/build BIN=$WORK/build/bin MODELS=$WORK/models JSON=$WORK/json LOGS=$WORK/logs
 readonly CONFIG=benchmarks/gpu/gpu.yaml
 readonly PYTHON=${PYTHON:-python3}
+readonly BUILD_SECONDS=$((4800 / $(nproc)))
 OUT=$WORK/out DEVICE=cuda QUICK=no ONLY=()
 
 usage() {
@@ -56,7 +57,9 @@ fi
 mkdir -p "$OUT" "$JSON" "$LOGS" "$MODELS"
 exec > >(tee -a "$OUT/run.log") 2>&1
 failures=()
-background=()
+background=""
+peer=(benchmarks/peers/transformers/bench.py --device "$DEVICE" --layers "$PEER_LAYERS" --prompt-tokens "$PROMPT"
+  --gen-tokens "$GENERATED" --repeat "$REPEAT")
 
 say() { printf '[%4d s] %s\n' "$SECONDS" "$*"; }
 
@@ -127,6 +130,8 @@ configure() {
   if [ "$DEVICE" = cuda ]; then
     have nvcc || [ ! -x /usr/local/cuda/bin/nvcc ] || options+=(-DCMAKE_CUDA_COMPILER=/usr/local/cuda/bin/nvcc)
     options+=(-DKRSERVE_CUDA=ON "-DKRSERVE_CUDA_ARCHITECTURES=$(architectures)")
+  else
+    options+=(-DKRSERVE_CUDA=OFF)
   fi
   step configure 60 cmake -S . -B "$BUILD" "${options[@]}"
 }
@@ -138,13 +143,26 @@ section_build() {
   local tests
   unpack || failed unpack
   configure || return
-  step build-krserve 300 cmake --build "$BUILD" --parallel "$(nproc)" --target krserve || return
-  (synthesize "$SMALL"; synthesize "$LARGE") >"$LOGS/synth.log" 2>&1 &
-  background+=($!)
+  step build-krserve "$BUILD_SECONDS" cmake --build "$BUILD" --parallel "$(nproc)" --target krserve || return
+  beside_the_build >"$LOGS/beside-the-build.log" 2>&1 &
+  background=$!
   mapfile -t tests < <(device_tests)
-  step build-tests 300 cmake --build "$BUILD" --parallel "$(nproc)" --target "${tests[@]}" blit_bench op_bench
-  wait "${background[@]}"
-  background=()
+  step build-tests "$BUILD_SECONDS" cmake --build "$BUILD" --parallel "$(nproc)" --target "${tests[@]}" blit_bench op_bench
+}
+
+# What takes long and measures nothing: weights, and the peer's compiler, which keeps what it makes.
+beside_the_build() {
+  synthesize "$SMALL"
+  synthesize "$LARGE"
+  [[ " ${ONLY[*]} " == *" peer "* ]] || return 0
+  timeout 150 "$PYTHON" "${peer[@]}" --model "$MODELS/$LARGE" --compile-only
+  timeout 60 "$PYTHON" "${peer[@]}" --model "$MODELS/$SMALL" --compile-only
+}
+
+# Nothing else runs beside a measurement.
+settle() {
+  [ -z "$background" ] || wait "$background"
+  background=""
 }
 
 # Weights of the shape, unless they are there.
@@ -152,6 +170,7 @@ synthesize() { [ -e "$MODELS/$1/config.json" ] || "$BIN/krserve" synth --shape "
 
 models() {
   local shape
+  settle
   for shape in "$SMALL" "$LARGE"; do
     synthesize "$shape" >"$LOGS/synth-$shape.log" 2>&1 || failed "synth-$shape" "(build/gpu/logs/synth-$shape.log)"
   done
@@ -190,6 +209,7 @@ bench() {
 # Each part of a step by itself, beside the read rate.
 section_roofline() {
   local shape
+  settle
   for shape in "$SMALL" "$LARGE"; do
     [ "$shape" = tiny ] && continue
     rm -f "$JSON/roofline-$shape.json"
@@ -211,14 +231,10 @@ section_bench() {
 }
 
 section_peer() {
-  local role shape
-  for role in large small; do
-    if [ "$role" = large ]; then shape=qwen2.5-7b; else shape=qwen2.5-0.5b; fi
-    rm -f "$JSON/peer-$role.json"
-    step "peer-$role" 120 "$PYTHON" benchmarks/peers/transformers/bench.py --shape "$shape" --device "$DEVICE" \
-      --layers "$PEER_LAYERS" --prompt-tokens "$PROMPT" --gen-tokens "$GENERATED" --repeat "$REPEAT" \
-      --json "$JSON/peer-$role.json"
-  done
+  models
+  rm -f "$JSON"/peer-*.json
+  step peer-large 120 "$PYTHON" "${peer[@]}" --model "$MODELS/$LARGE" --json "$JSON/peer-large.json"
+  step peer-small 60 "$PYTHON" "${peer[@]}" --model "$MODELS/$SMALL" --max-seconds 50 --json "$JSON/peer-small.json"
 }
 
 section_ablate() {
@@ -236,7 +252,7 @@ section_blit() {
   models
   rm -f "$JSON/blit-large.json"
   step blit-large 60 "$BIN/blit_bench" --mode kv --device "$DEVICE" --model "$MODELS/$LARGE" --stream-mb "$STREAM_MB" \
-    --repeats 5 --json "$JSON/blit-large.json"
+    --steps 100 --repeats 5 --json "$JSON/blit-large.json"
 }
 
 section_load() {
@@ -253,6 +269,7 @@ for section in "${ONLY[@]}"; do
   "section_$section"
   report >"$OUT/table.txt" 2>&1  # after each: what there is survives a machine that is taken away
 done
+settle
 cat "$OUT/table.txt"
 if [ "${#failures[@]}" -gt 0 ]; then
   say "${#failures[@]} failed: ${failures[*]}"
