@@ -79,6 +79,10 @@ class OpBench {
   std::vector<Result> run();
 
  private:
+  void layer(CommandBuffer& commands);
+  void rope(CommandBuffer& commands);
+  void attention(CommandBuffer& commands);
+  void silu(CommandBuffer& commands);
   template <class Encode>
   Result time(const std::string& name, double bytes, double flops, uint32_t copies, Encode encode);
 
@@ -254,6 +258,46 @@ Result OpBench::time(const std::string& name, double bytes, double flops, uint32
   return {name, times[times.size() / 2], bytes, flops};
 }
 
+void OpBench::rope(CommandBuffer& commands) {
+  const std::array views{params_, q_, k_, v_, rope_, BufferView{}, BufferView{}, cache_};
+  commands.dispatch(Op::kRopeKvWrite, ops::RopeKvWriteArgs{kv(), layout_, s_.heads, 0, 1e-6f},
+                    views);
+}
+
+void OpBench::attention(CommandBuffer& commands) {
+  const std::array views{params_, q_, attended_, cache_};
+  commands.dispatch(Op::kPagedAttention, ops::PagedAttentionArgs{kv(), layout_, s_.heads, 0.08f},
+                    views);
+}
+
+void OpBench::silu(CommandBuffer& commands) {
+  const std::array views{params_, gate_, up_};
+  commands.dispatch(Op::kSiluMul, ops::SiluMulArgs{s_.middle, RowCount::kRows}, views);
+}
+
+// All of a layer, as the model has it.
+void OpBench::layer(CommandBuffer& c) {
+  const uint32_t q_size = s_.heads * s_.head_dim, kv_size = s_.kv_heads * s_.head_dim;
+  norm(c, normed_);
+  matmul(c, normed_, s_.hidden, q_, q_size, ops::kMatmulBias);
+  matmul(c, normed_, s_.hidden, k_, kv_size, ops::kMatmulBias);
+  matmul(c, normed_, s_.hidden, v_, kv_size, ops::kMatmulBias);
+  c.barrier();
+  rope(c);
+  c.barrier();
+  attention(c);
+  c.barrier();
+  matmul(c, attended_, q_size, hidden_, s_.hidden, ops::kMatmulAccumulate);
+  c.barrier();
+  norm(c, normed_);
+  matmul(c, normed_, s_.hidden, gate_, s_.middle, 0);
+  matmul(c, normed_, s_.hidden, up_, s_.middle, 0);
+  c.barrier();
+  silu(c);
+  c.barrier();
+  matmul(c, gate_, s_.middle, hidden_, s_.hidden, ops::kMatmulAccumulate);
+}
+
 std::vector<Result> OpBench::run() {
   std::vector<Result> out;
   const double rows = rows_;
@@ -273,17 +317,10 @@ std::vector<Result> OpBench::run() {
                        matmul(c, normed_, s_.hidden, k_, kv_size, ops::kMatmulBias);
                        matmul(c, normed_, s_.hidden, v_, kv_size, ops::kMatmulBias);
                      }));
-  out.push_back(time("rope_kv_write", 0, 0, kMaxCopies, [&](CommandBuffer& c) {
-    const std::array views{params_, q_, k_, v_, rope_, BufferView{}, BufferView{}, cache_};
-    c.dispatch(Op::kRopeKvWrite, ops::RopeKvWriteArgs{kv(), layout_, s_.heads, 0, 1e-6f}, views);
-  }));
+  out.push_back(time("rope_kv_write", 0, 0, kMaxCopies, [&](CommandBuffer& c) { rope(c); }));
   const double pairs = prefill_ ? rows * (rows + 1) / 2 : rows * context_;
-  out.push_back(
-      time("attention", kv_bytes(), 4 * pairs * q_size, kMaxCopies, [&](CommandBuffer& c) {
-        const std::array views{params_, q_, attended_, cache_};
-        c.dispatch(Op::kPagedAttention, ops::PagedAttentionArgs{kv(), layout_, s_.heads, 0.08f},
-                   views);
-      }));
+  out.push_back(time("attention", kv_bytes(), 4 * pairs * q_size, kMaxCopies,
+                     [&](CommandBuffer& c) { attention(c); }));
   out.push_back(time("attention_out", bytes_of(s_.hidden, q_size), flops(s_.hidden, q_size),
                      copies_of(matrix_bytes(s_.hidden, q_size)), [&](CommandBuffer& c) {
                        matmul(c, attended_, q_size, hidden_, s_.hidden, ops::kMatmulAccumulate);
@@ -302,6 +339,12 @@ std::vector<Result> OpBench::run() {
                      copies_of(matrix_bytes(s_.hidden, s_.middle)), [&](CommandBuffer& c) {
                        matmul(c, gate_, s_.middle, hidden_, s_.hidden, 0);
                      }));
+  const double all_bytes = bytes_of(qkv, s_.hidden) + bytes_of(s_.hidden, q_size) +
+                           3 * bytes_of(s_.middle, s_.hidden) + kv_bytes();
+  const double all_flops = flops(qkv, s_.hidden) + flops(s_.hidden, q_size) +
+                           3 * flops(s_.middle, s_.hidden) + 4 * pairs * q_size;
+  out.push_back(
+      time("layer", all_bytes, all_flops, kMaxCopies, [&](CommandBuffer& c) { layer(c); }));
   out.push_back(time("head", bytes_of(s_.vocab, s_.hidden), 2.0 * samples_ * s_.vocab * s_.hidden,
                      1, [&](CommandBuffer& c) {
                        matmul(c, hidden_.sub(0, uint64_t{samples_} * s_.hidden * 4), s_.hidden,

@@ -18,7 +18,7 @@ uint32_t tiled_shared_bytes(TiledRows rows);
 // The same with Hopper's warpgroup instructions; does nothing on other GPUs. Blocks of x are along
 // the rows, of y along the outputs.
 const void* warpgroup_kernel_for(ops::WeightFormat format, TiledRows rows);
-uint32_t warpgroup_shared_bytes(TiledRows rows);
+uint32_t warpgroup_shared_bytes(ops::WeightFormat format, TiledRows rows);
 // float4s that a tile's partial sums take, for all slices.
 uint32_t tiled_partials(TiledRows rows);
 

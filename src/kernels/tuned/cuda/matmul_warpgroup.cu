@@ -12,13 +12,25 @@ namespace krserve::kernels::cuda {
 namespace {
 
 constexpr uint32_t kThreads = kTileThreads;
-constexpr uint32_t kStages = 4;
 constexpr uint32_t kHalfRowBytes = 128;  // of a chunk's half
+
+// A stage of the pipeline: the rows' halves of k, then the weights as they lie in memory.
+template <WeightFormat kFormat, uint32_t kRows>
+struct Stage {
+  static constexpr uint32_t kPieces = FormatTraits<kFormat>::kPieces;
+  static constexpr uint32_t kHalfBytes = kRows * kHalfRowBytes;
+  static constexpr uint32_t kWeightRowBytes = kPieces * 64;
+  static constexpr uint32_t kBytes = 2 * kHalfBytes + kTiledOutputs * kWeightRowBytes;
+  static constexpr uint32_t kCount = kPieces == 4 ? 3 : kPieces == 2 ? 4 : 5;  // stages
+  // A stage is filled two chunks after its use: by then no warpgroup works with it any more.
+  static constexpr uint32_t kAhead = kCount - 2;
+  static constexpr uint32_t kAllBytes = kCount * kBytes + 1024;
+};
 
 // Copies a chunk of the block's rows, in two halves of k; rows past the end become zeros.
 template <uint32_t kRows>
-__device__ __forceinline__ void fetch_chunk(const TiledParams& p, uint32_t first_row, uint32_t rows,
-                                            uint32_t chunk, uint32_t to) {
+__device__ __forceinline__ void fetch_rows(const TiledParams& p, uint32_t first_row, uint32_t rows,
+                                           uint32_t chunk, uint32_t to) {
   const size_t padded = padded_k(p.matmul.shape.k);
 #pragma unroll
   for (uint32_t i = 0; i < kRows * 16 / kThreads; ++i) {
@@ -49,6 +61,97 @@ __device__ __forceinline__ WarpOutputs outputs_of(const MatmulParams& p, uint32_
   const uint32_t tile = blockIdx.y - (m == 0 ? 0 : p.tiles_end[m - 1]);
   const uint32_t row = tile * kTiledOutputs + warp * 16 + lane / 4;
   return {{&p.matrices[m], &p.matrices[m]}, {row, row + 8}};
+}
+
+// The matrix and row of the block's weight row r: sixteen of a warp, its lanes' first and second.
+__device__ __forceinline__ WarpOutputs outputs_of_row(const MatmulParams& p, uint32_t r) {
+  return outputs_of(p, r / 16, r % 8 * 4);
+}
+
+// Copies a chunk of the block's weights. Past the end of a row its last piece is copied again.
+template <WeightFormat kFormat>
+__device__ __forceinline__ void fetch_weights(const MatmulParams& p, uint32_t chunk, uint32_t to) {
+  constexpr uint32_t kPieces = FormatTraits<kFormat>::kPieces, kOfRow = kPieces * 4;
+  constexpr uint32_t kPerPiece = kChunk / kOfRow;
+  const uint32_t row_bytes = p.shape.k / 2 * kPieces;
+#pragma unroll
+  for (uint32_t i = 0; i < kTiledOutputs * kOfRow / kThreads; ++i) {
+    const uint32_t piece = threadIdx.x + i * kThreads;
+    const uint32_t r = piece / kOfRow, part = piece % kOfRow;
+    const WarpOutputs out = outputs_of_row(p, r);
+    const bool second = r / 8 % 2 != 0;
+    const Matrix& matrix = second ? *out.matrix[1] : *out.matrix[0];
+    const size_t row = smaller(second ? out.row[1] : out.row[0], matrix.n - 1);
+    const uint32_t k = smaller(chunk * kChunk + part * kPerPiece, p.shape.k - kPerPiece);
+    copy_async(to + piece * 16, matrix.data + row * row_bytes + k * 16 / kPerPiece, true);
+  }
+}
+
+// Scales and biases of a lane's two rows.
+template <WeightFormat kFormat>
+struct LaneGroups {
+  static constexpr bool kQuantized = FormatTraits<kFormat>::kQuantized;
+  const uint8_t* scales[2];
+  const uint8_t* biases[2];
+
+  __device__ __forceinline__ void set(const WarpOutputs& out, const MatrixShape& shape) {
+    if constexpr (kQuantized) {
+#pragma unroll
+      for (uint32_t h = 0; h < 2; ++h) {
+        const size_t row = smaller(out.row[h], out.matrix[h]->n - 1);
+        const size_t bytes = row * (shape.k >> shape.group_shift) * sizeof(uint16_t);
+        scales[h] = out.matrix[h]->scales + bytes;
+        biases[h] = out.matrix[h]->biases + bytes;
+      }
+    }
+  }
+
+  __device__ __forceinline__ void load(RawChunk<kFormat>& raw, const MatrixShape& shape,
+                                       uint32_t chunk, uint32_t quad_lane) const {
+    if constexpr (kQuantized) {
+      constexpr uint32_t kPieces = FormatTraits<kFormat>::kPieces, kPerPiece = kChunk / 4 / kPieces;
+#pragma unroll
+      for (uint32_t p = 0; p < kPieces; ++p) {
+        const uint32_t k =
+            smaller(chunk * kChunk + (p * 4 + quad_lane) * kPerPiece, shape.k - kPerPiece);
+#pragma unroll
+        for (uint32_t h = 0; h < 2; ++h) {
+          raw.scale[h][p] = load_raw(scales[h], k >> shape.group_shift);
+          raw.bias[h][p] = load_raw(biases[h], k >> shape.group_shift);
+        }
+      }
+    }
+  }
+};
+
+// A lane's pieces of a chunk from shared memory.
+template <WeightFormat kFormat>
+__device__ __forceinline__ void read_weights(RawChunk<kFormat>& raw, const char* from,
+                                             uint32_t warp, uint32_t lane) {
+  constexpr uint32_t kPieces = FormatTraits<kFormat>::kPieces;
+#pragma unroll
+  for (uint32_t h = 0; h < 2; ++h) {
+#pragma unroll
+    for (uint32_t p = 0; p < kPieces; ++p) {
+      const uint32_t row = warp * 16 + h * 8 + lane / 4;
+      raw.piece[h][p] =
+          *reinterpret_cast<const uint4*>(from + row * (kPieces * 64) + p * 64 + lane % 4 * 16);
+    }
+  }
+}
+
+// The groups' values of the next chunk, in a chunk that has no weights.
+template <WeightFormat kFormat>
+__device__ __forceinline__ void take_groups(RawChunk<kFormat>& to, const RawChunk<kFormat>& from) {
+  constexpr uint32_t kValues = sizeof(to.scale[0]) / sizeof(to.scale[0][0]);
+#pragma unroll
+  for (uint32_t h = 0; h < 2; ++h) {
+#pragma unroll
+    for (uint32_t p = 0; p < kValues; ++p) {
+      to.scale[h][p] = from.scale[h][p];
+      to.bias[h][p] = from.bias[h][p];
+    }
+  }
 }
 
 template <uint32_t kTiles>
@@ -130,10 +233,12 @@ __device__ __forceinline__ void multiply_half(float (&acc)[kRows / 8][4],
 
 template <WeightFormat kFormat, uint32_t kRows>
 __device__ __forceinline__ void run_tile(const TiledParams& p) {
+  using S = Stage<kFormat, kRows>;
   constexpr uint32_t kTiles = kRows / 8;
-  constexpr uint32_t kHalfBytes = kRows * kHalfRowBytes, kStageBytes = 2 * kHalfBytes;
   extern __shared__ uint4 dynamic[];
   const uint32_t stages = (shared_address(dynamic) + 1023) / 1024 * 1024;
+  const char* stages_here =
+      reinterpret_cast<const char*>(dynamic) + (stages - shared_address(dynamic));
   const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const WarpOutputs outputs = outputs_of(p.matmul, warp, lane);
   const MatrixShape shape = p.matmul.shape;
@@ -141,17 +246,26 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
   const uint32_t slices = kSlices / p.splits, first_slice = blockIdx.z * slices;
   const uint32_t begin = slice_begin(first_slice, chunks);
   const uint32_t end = slice_begin(first_slice + slices, chunks);
-  RowsOfTwo<kFormat> weights;
-#pragma unroll
-  for (uint32_t h = 0; h < 2; ++h) weights.set(h, *outputs.matrix[h], shape, outputs.row[h]);
 
   let_next_begin();
-  RawChunk<kFormat> raw, next;
-  if (begin < end) raw.template load<false>(weights, shape, begin, lane % 4);
+#pragma unroll
+  for (uint32_t s = 0; s < S::kAhead; ++s) {
+    if (begin + s >= end) break;
+    fetch_weights<kFormat>(p.matmul, begin + s, stages + s * S::kBytes + 2 * S::kHalfBytes);
+  }
+  LaneGroups<kFormat> groups;
+  groups.set(outputs, shape);
+  RawChunk<kFormat> raw, next, after;  // of the last two only the groups' values
+  const uint32_t last = larger(end, begin + 1) - 1;
+  groups.load(raw, shape, begin, lane % 4);
+  groups.load(next, shape, smaller(begin + 1, last), lane % 4);
   wait_for_previous();
   const uint32_t rows = *p.matmul.row_count;
   const uint32_t first_row = blockIdx.x * kRows;
-  if (first_row >= rows) return;
+  if (first_row >= rows) {
+    copy_async_wait<0>();
+    return;
+  }
 
   float acc[kTiles][4] = {}, total[kTiles][4] = {};
   const uint32_t tile = blockIdx.y * gridDim.x + blockIdx.x;
@@ -159,37 +273,46 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
   float4* partials =
       static_cast<float4*>(p.partials) + static_cast<size_t>(tile) * kSlices * kPartial;
 #pragma unroll
-  for (uint32_t s = 0; s < kStages - 1; ++s) {
-    if (begin + s < end)
-      fetch_chunk<kRows>(p, first_row, rows, begin + s, stages + s * kStageBytes);
+  for (uint32_t s = 0; s < S::kAhead; ++s) {
+    if (begin + s < end) fetch_rows<kRows>(p, first_row, rows, begin + s, stages + s * S::kBytes);
     copy_async_commit();
   }
   uint32_t first_half[4][4], second_half[4][4];
-  if (begin < end) unpack_half(raw, 0, shape.scale_type, first_half);
+  copy_async_wait<S::kAhead - 1>();
+  fence_for_matrix_reads();
+  __syncthreads();
   uint32_t chunk = begin, stage = 0;
+  if (begin < end) {
+    read_weights<kFormat>(raw, stages_here + 2 * S::kHalfBytes, warp, lane);
+    unpack_half(raw, 0, shape.scale_type, first_half);
+  }
   for (uint32_t slice = first_slice; slice < first_slice + slices; ++slice) {
     const uint32_t slice_end = slice_begin(slice + 1, chunks);
     for (; chunk < slice_end; ++chunk) {
-      copy_async_wait<kStages - 2>();
-      fence_for_matrix_reads();
-      __syncthreads();
-      if (chunk + kStages - 1 < end) {
-        fetch_chunk<kRows>(p, first_row, rows, chunk + kStages - 1,
-                           stages + (stage + kStages - 1) % kStages * kStageBytes);
+      const uint32_t ahead = chunk + S::kAhead;
+      if (ahead < end) {
+        const uint32_t to = stages + (stage + S::kAhead) % S::kCount * S::kBytes;
+        fetch_rows<kRows>(p, first_row, rows, ahead, to);
+        fetch_weights<kFormat>(p.matmul, ahead, to + 2 * S::kHalfBytes);
       }
       copy_async_commit();
-      next.template load<false>(weights, shape, smaller(chunk + 1, end - 1), lane % 4);
-      const uint64_t rows_at = rows_descriptor(stages + stage * kStageBytes);
+      groups.load(after, shape, smaller(chunk + 2, last), lane % 4);
+      const uint64_t rows_at = rows_descriptor(stages + stage * S::kBytes);
       hold(acc);
       multiply_half<kRows>(acc, first_half, rows_at);
       unpack_half(raw, 1, shape.scale_type, second_half);
-      multiply_half<kRows>(acc, second_half, rows_at + (kHalfBytes >> 4));
-      raw = next;
+      multiply_half<kRows>(acc, second_half, rows_at + (S::kHalfBytes >> 4));
+      take_groups(raw, next);
+      take_groups(next, after);
+      stage = (stage + 1) % S::kCount;
+      copy_async_wait<S::kAhead - 1>();
+      fence_for_matrix_reads();
       wgmma_wait<1>();
+      __syncthreads();
+      read_weights<kFormat>(raw, stages_here + stage * S::kBytes + 2 * S::kHalfBytes, warp, lane);
       unpack_half(raw, 0, shape.scale_type, first_half);
       wgmma_wait<0>();
       hold(acc);
-      stage = (stage + 1) % kStages;
     }
     if (p.splits == 1) {
       add_and_clear(total, acc);
@@ -210,7 +333,7 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
 #endif
 
 template <WeightFormat kFormat, uint32_t kRows>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(kThreads, kRows == 32 ? 2 : 1)
     warpgroup_kernel(const __grid_constant__ TiledParams p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   run_tile<kFormat, kRows>(p);
@@ -230,10 +353,34 @@ const void* kernel_of(TiledRows rows) {
   return reinterpret_cast<const void*>(&warpgroup_kernel<kFormat, 128>);
 }
 
+template <WeightFormat kFormat>
+uint32_t shared_bytes_of(TiledRows rows) {
+  switch (rows) {
+    case TiledRows::k32:
+      return Stage<kFormat, 32>::kAllBytes;
+    case TiledRows::k64:
+      return Stage<kFormat, 64>::kAllBytes;
+    case TiledRows::k128:
+      break;
+  }
+  return Stage<kFormat, 128>::kAllBytes;
+}
+
 }  // namespace
 
-uint32_t warpgroup_shared_bytes(TiledRows rows) {
-  return static_cast<uint32_t>(rows) * 2 * kHalfRowBytes * kStages + 1024;
+uint32_t warpgroup_shared_bytes(ops::WeightFormat format, TiledRows rows) {
+  switch (format) {
+    case WeightFormat::kQ4:
+      return shared_bytes_of<WeightFormat::kQ4>(rows);
+    case WeightFormat::kQ8:
+      return shared_bytes_of<WeightFormat::kQ8>(rows);
+    case WeightFormat::kF16:
+      return shared_bytes_of<WeightFormat::kF16>(rows);
+    case WeightFormat::kBF16:
+    case WeightFormat::kF32:
+      break;
+  }
+  return shared_bytes_of<WeightFormat::kBF16>(rows);
 }
 
 const void* warpgroup_kernel_for(ops::WeightFormat format, TiledRows rows) {

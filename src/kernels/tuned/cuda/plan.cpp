@@ -279,7 +279,7 @@ void Planner::plan_tiled(const MatmulGroup& group, uint16_t* halves, float* unsc
   const char* name = group.gated ? "matmul_gated_tiled" : "matmul_tiled";
   if (has_warpgroups()) {
     add(warpgroup_kernel_for(args.weight.format, rows), name, grid, {kThreads},
-        warpgroup_shared_bytes(rows), p);
+        warpgroup_shared_bytes(args.weight.format, rows), p);
   } else {
     add(tiled_kernel_for(args.weight.format, rows), name, grid, {kThreads},
         tiled_shared_bytes(rows), p);

@@ -50,9 +50,9 @@ __device__ __forceinline__ uint32_t load_raw(const uint8_t* array, uint32_t inde
 }
 
 __device__ __forceinline__ half2 raw_to_half2(uint32_t raw, FloatType type) {
-  const uint32_t converted = __half_as_ushort(__float2half_rn(__uint_as_float(raw << 16)));
-  const uint32_t bits = type == FloatType::kBF16 ? converted : raw;
-  return as_half2(__byte_perm(bits, bits, 0x1010));
+  const float wide = __uint_as_float(raw << 16);
+  const half2 converted = __floats2half2_rn(wide, wide);
+  return type == FloatType::kBF16 ? converted : as_half2(__byte_perm(raw, raw, 0x1010));
 }
 
 template <WeightFormat kFormat>
@@ -84,15 +84,11 @@ template <WeightFormat kFormat>
 struct RowPair {
   using Traits = FormatTraits<kFormat>;
 
-  __device__ __forceinline__ const uint8_t* data_at(uint32_t h, uint32_t bytes) const {
-    return data + (offset[h] + bytes);
-  }
-  __device__ __forceinline__ uint32_t scale_at(uint32_t h, uint32_t index) const {
-    return load_raw(scales, group[h] + index);
-  }
-  __device__ __forceinline__ uint32_t bias_at(uint32_t h, uint32_t index) const {
-    return load_raw(biases, group[h] + index);
-  }
+  const uint8_t* data;
+  const uint8_t* scales;
+  const uint8_t* biases;
+  uint32_t offset[2];
+  uint32_t group[2];
 
   // Rows past the last are read as the last; nobody uses them.
   __device__ __forceinline__ void set(const Matrix& matrix, const MatrixShape& shape,
@@ -108,45 +104,6 @@ struct RowPair {
       if constexpr (Traits::kQuantized) group[h] = row * (shape.k >> shape.group_shift);
     }
   }
-
- private:
-  const uint8_t* data;
-  const uint8_t* scales;
-  const uint8_t* biases;
-  uint32_t offset[2];
-  uint32_t group[2];
-};
-
-// The same for rows of two matrices.
-template <WeightFormat kFormat>
-struct RowsOfTwo {
-  using Traits = FormatTraits<kFormat>;
-
-  __device__ __forceinline__ const uint8_t* data_at(uint32_t h, uint32_t bytes) const {
-    return data[h] + bytes;
-  }
-  __device__ __forceinline__ uint32_t scale_at(uint32_t h, uint32_t index) const {
-    return load_raw(scales[h], index);
-  }
-  __device__ __forceinline__ uint32_t bias_at(uint32_t h, uint32_t index) const {
-    return load_raw(biases[h], index);
-  }
-
-  __device__ __forceinline__ void set(uint32_t h, const Matrix& matrix, const MatrixShape& shape,
-                                      uint32_t wanted) {
-    const size_t row = smaller(wanted, matrix.n - 1);
-    data[h] = matrix.data + row * (shape.k / 2 * Traits::kPieces);
-    if constexpr (Traits::kQuantized) {
-      const size_t bytes = row * (shape.k >> shape.group_shift) * sizeof(uint16_t);
-      scales[h] = matrix.scales + bytes;
-      biases[h] = matrix.biases + bytes;
-    }
-  }
-
- private:
-  const uint8_t* data[2];
-  const uint8_t* scales[2];
-  const uint8_t* biases[2];
 };
 
 // One lane's part of a chunk of two rows, as loaded.
@@ -162,20 +119,21 @@ struct RawChunk {
 
   // Past the end of a row its last piece is read again: x is zero there. kOnce: nobody else reads
   // these weights soon.
-  template <bool kOnce, class Rows>
-  __device__ __forceinline__ void load(const Rows& rows, const MatrixShape& shape, uint32_t chunk,
-                                       uint32_t quad_lane) {
+  template <bool kOnce>
+  __device__ __forceinline__ void load(const RowPair<kFormat>& rows, const MatrixShape& shape,
+                                       uint32_t chunk, uint32_t quad_lane) {
 #pragma unroll
     for (uint32_t p = 0; p < kPieces; ++p) {
       const uint32_t k =
           smaller(chunk * kChunk + (p * 4 + quad_lane) * kPerPiece, shape.k - kPerPiece);
 #pragma unroll
       for (uint32_t h = 0; h < 2; ++h) {
-        const uint8_t* from = rows.data_at(h, k * 16 / kPerPiece);
+        const uint8_t* from = rows.data + (rows.offset[h] + k * 16 / kPerPiece);
         piece[h][p] = kOnce ? load_streaming(from) : __ldg(reinterpret_cast<const uint4*>(from));
         if constexpr (Traits::kQuantized) {
-          scale[h][p] = rows.scale_at(h, k >> shape.group_shift);
-          bias[h][p] = rows.bias_at(h, k >> shape.group_shift);
+          const uint32_t group = rows.group[h] + (k >> shape.group_shift);
+          scale[h][p] = load_raw(rows.scales, group);
+          bias[h][p] = load_raw(rows.biases, group);
         }
       }
     }
