@@ -22,7 +22,7 @@
 #define KR_UNROLL
 #define KR_UNROLL_BY(n)
 #define KR_SHARED(T, name, count) \
-  T* const name =                 \
+  auto* const name =              \
       static_cast<T*>(::krserve::kernels::simt::shared_memory(#name, sizeof(T) * (count)))
 // A kernel of at most `threads` threads; its statements see `params` and `self`. &name is its
 // handle for GpuLaunch::kernel.
