@@ -173,6 +173,29 @@ TEST_P(RowsTest, CountTokensFollowsTheRowFlags) {
   }
 }
 
+TEST_P(RowsTest, CountTokensCountsALongPromptAfterItsLastClear) {
+  const uint32_t vocab = 1001, prompt = 700;
+  Step step;
+  for (uint32_t r = 0; r < prompt; ++r) {
+    const auto token = static_cast<int32_t>(random_() % vocab);
+    const uint32_t clear = r == 0 || r == 300 ? 1u * ops::kRowClearCounts : 0u;
+    const uint32_t count = r < 500 ? ops::kRowCountPrompt : ops::kRowCountOutput;
+    step.rows.push_back({r % 3 == 0 ? 17 : token, r, 1, 0, clear | count});
+  }
+  step.rows.push_back({17, 5, 0, 0, ops::kRowCountOutput});
+  std::vector<uint16_t> counts(2 * vocab, 5), expected = counts;
+  std::fill(expected.begin() + vocab, expected.end(), 0);
+  for (uint32_t r = 300; r < prompt; ++r) {
+    uint16_t& count = expected[vocab + static_cast<uint32_t>(step.rows[r].token)];
+    count = static_cast<uint16_t>(r < 500 ? count | ops::kCountPromptBit : count + 1);
+  }
+  expected[17] = 6;
+  std::vector<std::byte> params = step.bytes();
+  const ops::CountTokensArgs args{step.layout(), vocab};
+  run(ops::Op::kCountTokens, &args, {params.data(), counts.data()}, 3);
+  EXPECT_EQ(counts, expected);
+}
+
 TEST_P(RowsTest, ReadBandwidthSumsEveryWord) {
   const size_t bytes = 64 * 1024 + 64 * 9 + 20;
   std::vector<uint32_t> data(bytes / 4);

@@ -184,17 +184,17 @@ TEST_P(SampleTest, GreedySearchesAFullVocabulary) {
   std::vector<float> logits = normals(vocab);
   std::vector<uint16_t> counts(4 * size_t{vocab}, 0);
   // Each beats those before: higher, or as high and of a lower id.
-  float value = 20.0f;
-  for (const uint32_t id : {75968u, 8192u, 8191u, 151935u, 151934u, 100000u, 0u}) {
-    if (id > 100000 || id == 75968) value += 1.0f;
-    if (id == 100000) value += 1.0f;
+  const std::pair<uint32_t, float> winners[] = {{75968, 21.0f},  {8192, 21.0f},   {8191, 21.0f},
+                                                {151935, 22.0f}, {151934, 22.0f}, {150910, 22.0f},
+                                                {100000, 23.0f}, {0, 23.0f}};
+  for (const auto& [id, value] : winners) {
     logits[id] = value;
     ASSERT_EQ(sample(logits, vocab, {greedy_row(3)}).sampled[0], static_cast<int32_t>(id));
   }
   SampleRow row = greedy_row(1);
   row.flags |= ops::kSamplePenalties;
   row.presence_penalty = 100;
-  for (const uint32_t id : {0u, 100000u, 151934u}) counts[vocab + id] = 1;
+  for (const uint32_t id : {0u, 100000u, 150910u, 151934u}) counts[vocab + id] = 1;
   counts[vocab + 151935] = 0x7fff;
   std::vector<float> twice = logits;
   twice.insert(twice.end(), logits.begin(), logits.end());

@@ -22,8 +22,7 @@
 #define KR_UNROLL
 #define KR_UNROLL_BY(n)
 #define KR_SHARED(T, name, count) \
-  T* const name =                 \
-      static_cast<T*>(::krserve::kernels::simt::shared_memory(#name, sizeof(T) * (count)))
+  auto* const name = ::krserve::kernels::simt::shared_array<T>(#name, count)
 // A kernel of at most `threads` threads; its statements see `params` and `self`. &name is its
 // handle for GpuLaunch::kernel.
 #define KR_KERNEL(name, threads, ...)                                        \
@@ -103,6 +102,10 @@ struct Site {
 };
 
 void* shared_memory(const char* name, size_t bytes);
+template <class T>
+T* shared_array(const char* name, size_t count) {
+  return static_cast<T*>(shared_memory(name, count * sizeof(T)));
+}
 void barrier(Site site);
 uint64_t simd_op(SimdOp op, uint64_t value, uint32_t operand, Site site);
 

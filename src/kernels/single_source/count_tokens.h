@@ -46,11 +46,10 @@ KR_FN void count_tokens_body(KR_CONSTANT const DialectParams& params,
 
   KR_DEVICE uint16_t* counts =
       kr_buffer<uint16_t>(params, 1) + static_cast<uint64_t>(slot) * args.vocab;
+  // A token belongs to one thread, which clears its count and then counts its rows in order.
   if (clear > 0) {
     for (uint32_t i = self.index; i < args.vocab; i += self.count) counts[i] = 0;
   }
-  kr_barrier();
-  // A token belongs to one thread, which counts its rows in order.
   for (uint32_t r = clear > 0 ? clear - 1 : first; r < end; ++r) {
     const int32_t token = rows[r].token;
     if (token < 0 || static_cast<uint32_t>(token) >= args.vocab) continue;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <string>
 
 #include "kernels/ops/embed_rows.h"
@@ -190,7 +191,7 @@ GpuLaunch dialect_launch(const GpuDispatch& dispatch, void* workspace, KernelHan
   DialectParams params;
   std::memcpy(params.args, dispatch.args, sizeof(params.args));
   std::memcpy(params.args + kLaunchValuesOffset, &plan.launch_value, sizeof(plan.launch_value));
-  std::memcpy(params.buffers, dispatch.buffers, sizeof(params.buffers));
+  std::copy(std::begin(dispatch.buffers), std::end(dispatch.buffers), params.buffers);
   if (plan.workspace_bytes > 0) params.buffers[kWorkspaceBuffer] = workspace;
 
   GpuLaunch launch;

@@ -213,10 +213,9 @@ KR_FN void reduce_chunk(KR_CONSTANT const DialectParams& params, KR_THREAD const
   KR_UNROLL
   for (uint32_t i = 0; i < AttentionMerge<kDim, kHeads>::kElements; ++i) {
     const uint32_t element = self.index + i * AttentionMerge<kDim, kHeads>::kThreads;
-    // Simdgroups whose peak is -inf had no position; the first always has one.
+    // The first simdgroup has a position; one without adds 0.
     for (uint32_t s = 0; s < kAttentionSimds; ++s) {
       const uint32_t line = s * kHeads + element / kDim;
-      if (chunk * task.chunk_tokens + s * kLanes >= task.context) continue;
       merge(merged, i, memory[Memory::kPeaks + line], memory[Memory::kTotals + line],
             memory[Memory::kSums + line * kDim + element % kDim]);
     }

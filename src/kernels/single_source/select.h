@@ -264,7 +264,6 @@ KR_FN Cut select(KR_THREAD const KrThread& self, KR_THREAD const Row& row,
     const uint32_t bucket = memory.result[kFoundBucket];
     const uint32_t count = memory.table[bucket];
     at -= found_before(memory);
-    kr_barrier();
     if (self.index == 0) memory.result[digit] = bucket;
     kr_barrier();
     if (count <= kMaxCandidates) {
