@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 readonly RESULTS=$PWD/build/test-results
 readonly SANITIZED='runtime engine device parity'  # labels of the suites that run under sanitizers
-readonly STAGES=(checks tooling release http asan tsan)
+readonly STAGES=(checks tooling release http bare cuda asan tsan)
 
 started=$SECONDS
 stage_folder=""
@@ -21,6 +21,12 @@ begin() {
 
 # The stage could not run; counted as a failure by count_results.py.
 give_up() { printf '%s\n' "$*" | tee "$stage_folder/error"; }
+
+# The stage has nothing to do on this machine; it is not counted.
+leave_out() {
+  printf 'not run: %s\n' "$*"
+  rm -rf "$stage_folder"
+}
 
 stage_checks() {
   begin 1-checks "checks (pre-commit)"
@@ -56,6 +62,25 @@ stage_http() {
   [ -s "$stage_folder/pytest.xml" ] || give_up "pytest left no results"
 }
 
+# The build of a machine without cargo and Boost: another engine suite, the same golden tests.
+stage_bare() {
+  begin 5-bare "build without server and crates: engine and text suites"
+  local targets=(krserve engine_tests text_test)
+  if scripts/build.sh bare "${targets[@]}"; then run_ctest bare -R '^(engine_tests|text_test)$'; else give_up "the bare build failed"; fi
+}
+
+# The release build compiles the CUDA back end wherever there is an nvcc; this runs it where there is a GPU.
+stage_cuda() {
+  begin 6-cuda "suites on a CUDA device"
+  if ! compgen -G 'build/release/CMakeFiles/*/CMakeCUDACompiler.cmake' >/dev/null; then
+    leave_out "the CUDA back end was not compiled: no nvcc of CUDA 12.4 or newer found, or no release build"
+  elif ! nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
+    leave_out "compiled, but there is no NVIDIA GPU on this machine (benchmarks/gpu/run.sh runs the suites on one)"
+  else
+    KRSERVE_TEST_DEVICE=cuda run_ctest release -L '^cuda$'
+  fi
+}
+
 # Names of the tests with label $2 in build/$1; a test, its program and its target share one name.
 tests_with_label() {
   ctest --test-dir "build/$1" -N -L "^$2\$" | sed -n 's/^ *Test *#[0-9]*: \([A-Za-z0-9_.-]*\).*/\1/p'
@@ -79,12 +104,12 @@ sanitized() {
 }
 
 stage_asan() {
-  begin 5-asan "runtime, engine and device suites under AddressSanitizer and UBSan"
+  begin 7-asan "runtime, engine and device suites under AddressSanitizer and UBSan"
   sanitized asan
 }
 
 stage_tsan() {
-  begin 6-tsan "runtime, engine and device suites under ThreadSanitizer"
+  begin 8-tsan "runtime, engine and device suites under ThreadSanitizer"
   sanitized tsan
 }
 

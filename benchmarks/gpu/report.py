@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-# (measurement, field) -> bar of issue and README; "+" at least, "-" at most. For the models named here alone.
+# measurement -> field -> bar; "+" at least, "-" at most. For the models named here alone.
 BARS = {
     "decode-large-b1": {"model": "qwen2.5-7b", "fraction": ("+", 0.50)},
     "decode-large-b8": {"model": "qwen2.5-7b", "tokens_per_s": ("+", 2000)},
@@ -67,7 +67,8 @@ def ablation_rows(r: dict) -> list[tuple[str, str, str]]:
         name = " + ".join(part for part in ("pool", "blit", "ring") if c[part]) or "all off"
         change = 100 * c["change"]["tokens_per_s"]["median"]
         all_on = c["pool"] and c["blit"] and c["ring"]
-        bar = ABLATION.get(r["model"]) if all_on and r["batch"] == 1 else None
+        judged = all_on and r["batch"] == 1 and r["backend"] != "cpu"
+        bar = ABLATION.get(r["model"]) if judged else None
         rate = f"{c['tokens_per_s']['median']:9.1f} tok/s  {change:+6.1f} %  ttft {c['ttft_ms']:.1f} ms"
         rows.append((f"  {name}", rate, verdict(change, bar) if bar else ""))
     return rows
