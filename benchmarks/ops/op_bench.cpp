@@ -100,14 +100,18 @@ class OpBench {
   void make_buffers();
   void make_params();
 
-  // The next part of the weights, around and around.
-  BufferView take(uint64_t bytes) {
-    bytes = align_up(bytes, 256);
-    if (next_ + bytes > weights_.bytes) next_ = 0;
-    const BufferView view = weights_.sub(next_, bytes);
-    next_ += bytes;
-    return view;
-  }
+  // The next part of a buffer, around and around.
+  struct Supply {
+    BufferView all;
+    uint64_t next = 0;
+
+    BufferView take(uint64_t bytes) {
+      bytes = align_up(bytes, 256);
+      if (next + bytes > all.bytes) next = 0;
+      next += bytes;
+      return all.sub(next - bytes, bytes);
+    }
+  };
   void matmul(CommandBuffer& commands, const BufferView& x, uint32_t k, const BufferView& y,
               uint32_t n, uint32_t flags, RowCount count = RowCount::kRows);
   void norm(CommandBuffer& commands, const BufferView& y) {
@@ -135,12 +139,12 @@ class OpBench {
   std::shared_ptr<Timeline> timeline_;
   uint64_t value_ = 0;
   std::vector<std::unique_ptr<Buffer>> buffers_;
-  BufferView weights_, scales_, norm_, bias_, params_, rope_, cache_;
+  Supply weights_, scales_;
+  BufferView norm_, bias_, params_, rope_, cache_;
   BufferView hidden_, normed_, q_, k_, v_, attended_, gate_, up_, logits_, counts_, tokens_,
       sampled_;
   ops::StepLayout layout_{};
   uint32_t samples_ = 1;
-  uint64_t next_ = 0;
 };
 
 void OpBench::upload(const BufferView& to, const void* data, uint64_t bytes) {
@@ -165,16 +169,16 @@ void OpBench::fill_floats(const BufferView& view) {
 
 void OpBench::make_buffers() {
   std::mt19937 random(2);
-  weights_ = buffer(kWeightBytes);
+  weights_.all = buffer(kWeightBytes);
   std::vector<uint32_t> block(4 << 20);
   for (uint32_t& word : block) word = static_cast<uint32_t>(random());
   for (uint64_t at = 0; at < kWeightBytes; at += block.size() * 4) {
-    upload(weights_.sub(at, block.size() * 4), block.data(), block.size() * 4);
+    upload(weights_.all.sub(at, block.size() * 4), block.data(), block.size() * 4);
   }
-  scales_ = buffer(scale_bytes(s_.vocab, s_.hidden));
-  std::vector<uint16_t> halves(scales_.bytes / 2);
-  for (uint16_t& half : halves) half = static_cast<uint16_t>(0x2000 + random() % 1024);
-  upload(scales_, halves.data(), scales_.bytes);
+  scales_.all = buffer(kWeightBytes / 8);
+  std::vector<uint16_t> halves(scales_.all.bytes / 2);
+  for (uint16_t& half : halves) half = static_cast<uint16_t>(0x3b00 + random() % 128);
+  upload(scales_.all, halves.data(), scales_.all.bytes);
   samples_ = prefill_ ? 1 : rows_;
   norm_ = floats(1, s_.hidden);
   bias_ = floats(1, s_.heads * s_.head_dim);
@@ -232,9 +236,14 @@ void OpBench::make_params() {
 
 void OpBench::matmul(CommandBuffer& commands, const BufferView& x, uint32_t k, const BufferView& y,
                      uint32_t n, uint32_t flags, RowCount count) {
-  const ops::WeightArgs weight{n, k, ops::WeightFormat::kQ4, ops::FloatType::kF16, kGroup};
-  const BufferView scales = scales_.sub(0, scale_bytes(n, k));
-  const std::array views{params_, x, take(weight_bytes(n, k)), scales, scales, bias_, y};
+  const ops::WeightArgs weight{n, k, ops::WeightFormat::kQ4, ops::FloatType::kBF16, kGroup};
+  const std::array views{params_,
+                         x,
+                         weights_.take(weight_bytes(n, k)),
+                         scales_.take(scale_bytes(n, k)),
+                         scales_.take(scale_bytes(n, k)),
+                         bias_,
+                         y};
   commands.dispatch(Op::kMatmul, ops::MatmulArgs{weight, count, flags}, views);
 }
 

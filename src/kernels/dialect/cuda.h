@@ -23,11 +23,20 @@
 #define KR_KERNEL(name, threads, ...)                                               \
   __global__ void __launch_bounds__(threads)                                        \
       name(const __grid_constant__ ::krserve::kernels::DialectParams params) {      \
+    ::krserve::kernels::kr_begin_kernel();                                          \
     const ::krserve::kernels::KrThread self = ::krserve::kernels::kr_this_thread(); \
     __VA_ARGS__                                                                     \
   }
 
 namespace krserve::kernels {
+
+// Launches may overlap: the next one may start, and this one waits here for the results of those
+// before it.
+__device__ __forceinline__ void kr_begin_kernel() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;\ngriddepcontrol.wait;\n" ::: "memory");
+#endif
+}
 
 enum class kr_half : uint16_t {};
 enum class kr_bfloat : uint16_t {};

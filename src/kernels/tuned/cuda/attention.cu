@@ -82,7 +82,7 @@ __device__ __forceinline__ void combine(const AttentionParams& p, uint32_t row, 
                                         uint32_t pages_begin, uint32_t splits) {
   constexpr uint32_t kThreads = kDecodeWarps * 32;
   constexpr uint32_t kLines = kMaxGroup * kDim / 4 / kThreads;
-  constexpr uint32_t kAtOnce = 16 / kLines;  // splits whose loads are on their way together
+  constexpr uint32_t kAtOnce = 24 / kLines;  // splits whose loads are on their way together
   const uint32_t stride = partial_floats(p.group, kDim), pieces = p.group * kDim / 4;
   float out[kLines][4] = {}, sum[kLines] = {}, peak[kLines];
 #pragma unroll

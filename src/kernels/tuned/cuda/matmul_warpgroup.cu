@@ -27,22 +27,40 @@ struct Stage {
   static constexpr uint32_t kAllBytes = kCount * kBytes + 1024;
 };
 
-// Copies a chunk of the block's rows, in two halves of k; rows past the end become zeros.
+// What a thread copies of each chunk of the block's rows: the same 16 bytes of every sixteenth row.
 template <uint32_t kRows>
-__device__ __forceinline__ void fetch_rows(const TiledParams& p, uint32_t first_row, uint32_t rows,
-                                           uint32_t chunk, uint32_t to) {
-  const size_t padded = padded_k(p.matmul.shape.k);
+struct RowCopies {
+  static constexpr uint32_t kCount = kRows * 16 / kThreads;
+
+  const uint8_t* from;
+  uint32_t stride;  // bytes between two copies' sources
+  uint32_t to;      // in a stage
+  uint32_t valid;   // a bit for each: its row is one of the step's
+
+  __device__ __forceinline__ void set(const TiledParams& p, uint32_t first_row, uint32_t rows) {
+    const uint32_t r = threadIdx.x / 16, part = threadIdx.x % 16;
+    const size_t row_bytes = padded_k(p.matmul.shape.k) * sizeof(uint16_t);
+    from = reinterpret_cast<const uint8_t*>(p.halves) + (first_row + r) * row_bytes + part * 16;
+    stride = static_cast<uint32_t>(16 * row_bytes);
+    to = part / 8 * (kRows * kHalfRowBytes) + r * kHalfRowBytes + ((part % 8) ^ (r % 8)) * 16;
+    valid = 0;
 #pragma unroll
-  for (uint32_t i = 0; i < kRows * 16 / kThreads; ++i) {
-    const uint32_t piece = threadIdx.x + i * kThreads;
-    const uint32_t r = piece / 16, part = piece % 16;
-    const bool valid = first_row + r < rows;
-    const size_t row = valid ? first_row + r : 0;
-    const uint32_t place =
-        part / 8 * (kRows * kHalfRowBytes) + r * kHalfRowBytes + ((part % 8) ^ (r % 8)) * 16;
-    copy_async(to + place, p.halves + row * padded + chunk * kChunk + part * 8, valid);
+    for (uint32_t i = 0; i < kCount; ++i) {
+      valid |= static_cast<uint32_t>(first_row + r + i * 16 < rows) << i;
+    }
   }
-}
+
+  // In two halves of k; rows past the end become zeros.
+  __device__ __forceinline__ void copy(const TiledParams& p, uint32_t chunk, uint32_t stage) const {
+#pragma unroll
+    for (uint32_t i = 0; i < kCount; ++i) {
+      const bool inside = (valid >> i & 1) != 0;
+      const uint8_t* source = from + (i * stride + chunk * (kChunk * 2));
+      copy_async(stage + to + i * 16 * kHalfRowBytes,
+                 inside ? source : reinterpret_cast<const uint8_t*>(p.halves), inside);
+    }
+  }
+};
 
 // The two rows of a lane. Gated: its first is of the gate's matrix, its second of up's.
 struct WarpOutputs {
@@ -63,29 +81,40 @@ __device__ __forceinline__ WarpOutputs outputs_of(const MatmulParams& p, uint32_
   return {{&p.matrices[m], &p.matrices[m]}, {row, row + 8}};
 }
 
-// The matrix and row of the block's weight row r: sixteen of a warp, its lanes' first and second.
-__device__ __forceinline__ WarpOutputs outputs_of_row(const MatmulParams& p, uint32_t r) {
-  return outputs_of(p, r / 16, r % 8 * 4);
-}
-
-// Copies a chunk of the block's weights. Past the end of a row its last piece is copied again.
+// What a thread copies of each chunk of the block's weights: the same 16 bytes of some rows. Rows
+// stand as the warps' lanes take them: eight first rows of a warp, then its second ones.
 template <WeightFormat kFormat>
-__device__ __forceinline__ void fetch_weights(const MatmulParams& p, uint32_t chunk, uint32_t to) {
-  constexpr uint32_t kPieces = FormatTraits<kFormat>::kPieces, kOfRow = kPieces * 4;
-  constexpr uint32_t kPerPiece = kChunk / kOfRow;
-  const uint32_t row_bytes = p.shape.k / 2 * kPieces;
+struct WeightCopies {
+  static constexpr uint32_t kOfRow = FormatTraits<kFormat>::kPieces * 4;
+  static constexpr uint32_t kCount = kTiledOutputs * kOfRow / kThreads;
+  static constexpr uint32_t kPerPiece = kChunk / kOfRow;
+
+  const uint8_t* from[kCount];
+
+  __device__ __forceinline__ void set(const MatmulParams& p) {
+    const uint32_t row_bytes = p.shape.k / 8 * kOfRow;
 #pragma unroll
-  for (uint32_t i = 0; i < kTiledOutputs * kOfRow / kThreads; ++i) {
-    const uint32_t piece = threadIdx.x + i * kThreads;
-    const uint32_t r = piece / kOfRow, part = piece % kOfRow;
-    const WarpOutputs out = outputs_of_row(p, r);
-    const bool second = r / 8 % 2 != 0;
-    const Matrix& matrix = second ? *out.matrix[1] : *out.matrix[0];
-    const size_t row = smaller(second ? out.row[1] : out.row[0], matrix.n - 1);
-    const uint32_t k = smaller(chunk * kChunk + part * kPerPiece, p.shape.k - kPerPiece);
-    copy_async(to + piece * 16, matrix.data + row * row_bytes + k * 16 / kPerPiece, true);
+    for (uint32_t i = 0; i < kCount; ++i) {
+      const uint32_t r = (threadIdx.x + i * kThreads) / kOfRow;
+      const WarpOutputs out = outputs_of(p, r / 16, r % 8 * 4);
+      const bool second = r / 8 % 2 != 0;
+      const Matrix& matrix = second ? *out.matrix[1] : *out.matrix[0];
+      const size_t row = smaller(second ? out.row[1] : out.row[0], matrix.n - 1);
+      from[i] = matrix.data + row * row_bytes;
+    }
   }
-}
+
+  // Past the end of a row its last piece is copied again.
+  __device__ __forceinline__ void copy(const MatrixShape& shape, uint32_t chunk,
+                                       uint32_t to) const {
+    const uint32_t k =
+        smaller(chunk * kChunk + threadIdx.x % kOfRow * kPerPiece, shape.k - kPerPiece);
+#pragma unroll
+    for (uint32_t i = 0; i < kCount; ++i) {
+      copy_async(to + (threadIdx.x + i * kThreads) * 16, from[i] + k * 16 / kPerPiece, true);
+    }
+  }
+};
 
 // Scales and biases of a lane's two rows.
 template <WeightFormat kFormat>
@@ -248,10 +277,12 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
   const uint32_t end = slice_begin(first_slice + slices, chunks);
 
   let_next_begin();
+  WeightCopies<kFormat> weight_copies;
+  weight_copies.set(p.matmul);
 #pragma unroll
   for (uint32_t s = 0; s < S::kAhead; ++s) {
     if (begin + s >= end) break;
-    fetch_weights<kFormat>(p.matmul, begin + s, stages + s * S::kBytes + 2 * S::kHalfBytes);
+    weight_copies.copy(shape, begin + s, stages + s * S::kBytes + 2 * S::kHalfBytes);
   }
   LaneGroups<kFormat> groups;
   groups.set(outputs, shape);
@@ -267,6 +298,8 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
     return;
   }
 
+  RowCopies<kRows> row_copies;
+  row_copies.set(p, first_row, rows);
   float acc[kTiles][4] = {}, total[kTiles][4] = {};
   const uint32_t tile = blockIdx.y * gridDim.x + blockIdx.x;
   constexpr uint32_t kPartial = kTiles * kThreads;  // float4s of a slice
@@ -274,7 +307,7 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
       static_cast<float4*>(p.partials) + static_cast<size_t>(tile) * kSlices * kPartial;
 #pragma unroll
   for (uint32_t s = 0; s < S::kAhead; ++s) {
-    if (begin + s < end) fetch_rows<kRows>(p, first_row, rows, begin + s, stages + s * S::kBytes);
+    if (begin + s < end) row_copies.copy(p, begin + s, stages + s * S::kBytes);
     copy_async_commit();
   }
   uint32_t first_half[4][4], second_half[4][4];
@@ -292,8 +325,8 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
       const uint32_t ahead = chunk + S::kAhead;
       if (ahead < end) {
         const uint32_t to = stages + (stage + S::kAhead) % S::kCount * S::kBytes;
-        fetch_rows<kRows>(p, first_row, rows, ahead, to);
-        fetch_weights<kFormat>(p.matmul, ahead, to + 2 * S::kHalfBytes);
+        row_copies.copy(p, ahead, to);
+        weight_copies.copy(shape, ahead, to + 2 * S::kHalfBytes);
       }
       copy_async_commit();
       groups.load(after, shape, smaller(chunk + 2, last), lane % 4);
@@ -333,7 +366,8 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
 #endif
 
 template <WeightFormat kFormat, uint32_t kRows>
-__global__ void __launch_bounds__(kThreads, kRows == 32 ? 2 : 1)
+__global__ void __launch_bounds__(kThreads,
+                                  kRows == 32 && FormatTraits<kFormat>::kPieces == 1 ? 2 : 1)
     warpgroup_kernel(const __grid_constant__ TiledParams p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   run_tile<kFormat, kRows>(p);

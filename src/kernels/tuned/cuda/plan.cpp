@@ -334,6 +334,7 @@ void Planner::plan_dialect(const GpuDispatch& d) {
   void* memory = region<std::byte>(layout_.dialect, bytes);
   if (workspace_) {
     launches_.push_back(single_source::dialect_launch(d, memory, cuda_dialect_kernel));
+    launches_.back().overlaps_previous = facts_.compute_capability >= 90;
   }
 }
 

@@ -181,6 +181,15 @@ struct RawChunk {
     return __floats2half2_rn(__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000U));
   }
 
+  // (q & kMask) | 0x64006400 in one instruction: of two constants one must be in a register.
+  template <uint32_t kMask>
+  static __device__ __forceinline__ uint32_t and_or(uint32_t q) {
+    uint32_t magic, out;
+    asm("mov.b32 %0, 0x64006400;" : "=r"(magic));
+    asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(out) : "r"(q), "n"(kMask), "r"(magic));
+    return out;
+  }
+
   // 0x6400 is 1024 in f16: or-ing an integer below 1024 into it adds the integer. In the second
   // pair it is 16 times the value.
   static __device__ __forceinline__ void unpack_q4(uint32_t q, half2 scale, half2 bias,
@@ -189,8 +198,8 @@ struct RawChunk {
     const half2 sixteenth = __float2half2_rn(0.0625F);
 #pragma unroll
     for (uint32_t i = 0; i < 4; i += 2) {
-      const half2 low = as_half2((q & 0x000f000fU) | 0x64006400U);
-      const half2 high = as_half2((q & 0x00f000f0U) | 0x64006400U);
+      const half2 low = as_half2(and_or<0x000f000fU>(q));
+      const half2 high = as_half2(and_or<0x00f000f0U>(q));
       out[i] = __hfma2(__hadd2(low, minus_1024), scale, bias);
       out[i + 1] = __hfma2(__hfma2(high, sixteenth, minus_64), scale, bias);
       q >>= 8;
