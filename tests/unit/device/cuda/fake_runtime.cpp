@@ -176,12 +176,14 @@ cudaError_t Runtime::enqueue(cudaStream_t stream, Operation operation) {
   return cudaSuccess;
 }
 
+// On a broken device what runs still ends, and the rest never starts.
 cudaError_t Runtime::drain(cudaStream_t stream) {
   std::unique_lock lock(mutex);
   changed.wait(lock, [&] {
-    if (broken_ != cudaSuccess) return true;
-    if (stream) return is_free(*stream);
-    return std::all_of(streams_.begin(), streams_.end(), [](auto& s) { return is_free(*s); });
+    return std::all_of(streams_.begin(), streams_.end(), [&](const auto& one) {
+      if (stream && one.get() != stream) return true;
+      return broken_ != cudaSuccess ? !one->busy : is_free(*one);
+    });
   });
   return broken_;
 }
