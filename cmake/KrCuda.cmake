@@ -9,9 +9,11 @@ set(KRSERVE_CUDA_ARCHITECTURES "80;89;90a;100" CACHE STRING
 set(KR_CUDA OFF)
 if(NOT KRSERVE_CUDA STREQUAL "OFF")
   find_program(KRSERVE_NVCC nvcc
-    HINTS ENV CUDACXX ENV CUDA_PATH ENV CUDA_HOME /usr/local/cuda /opt/cuda PATH_SUFFIXES bin)
+    HINTS ENV CUDA_PATH ENV CUDA_HOME /usr/local/cuda /opt/cuda PATH_SUFFIXES bin)
   if(CMAKE_CUDA_COMPILER)
     set(kr_nvcc ${CMAKE_CUDA_COMPILER})
+  elseif(DEFINED ENV{CUDACXX})
+    set(kr_nvcc $ENV{CUDACXX})
   elseif(KRSERVE_NVCC)
     set(kr_nvcc ${KRSERVE_NVCC})
   elseif(KRSERVE_CUDA STREQUAL "AUTO")

@@ -38,9 +38,9 @@ CudaLane::CudaLane(CudaContext& context, QueueKind kind) : context_(context), ki
   int least = 0;
   int greatest = 0;
   cudaError_t code = cudaDeviceGetStreamPriorityRange(&least, &greatest);
-  priority_ = kind == QueueKind::kCompute ? greatest : least;
+  const int priority = kind == QueueKind::kCompute ? greatest : least;
   if (code == cudaSuccess) {
-    code = cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, priority_);
+    code = cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, priority);
   }
   if (code != cudaSuccess) {
     cudaGetLastError();

@@ -40,7 +40,6 @@ class CudaLane {
 
   QueueKind kind() const { return kind_; }
   cudaStream_t stream() const { return stream_; }
-  int priority() const { return priority_; }
   bool is_running() const { return !running_.empty(); }
   bool is_stream_empty() const { return cudaStreamQuery(stream_) == cudaSuccess; }
   bool is_idle() const { return running_.empty() && waiting_.empty(); }
@@ -73,7 +72,6 @@ class CudaLane {
 
   CudaContext& context_;
   const QueueKind kind_;
-  int priority_ = 0;
   cudaStream_t stream_ = nullptr;
   uint64_t* word_ = nullptr;
   uint64_t last_number_ = 0;

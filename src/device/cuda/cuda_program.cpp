@@ -80,7 +80,11 @@ CudaProgram::CudaProgram(const CudaCommandList& list, const kernels::cuda::GpuFa
         list.dispatches(command), facts, workspace_ ? workspace_->address() : nullptr);
     command.first = launches_.size();
     command.count = planned.size();
-    launches_.insert(launches_.end(), planned.begin(), planned.end());
+    if (launches_.empty()) {
+      launches_ = std::move(planned);
+    } else {
+      launches_.insert(launches_.end(), planned.begin(), planned.end());
+    }
   }
   parts_ = launches_.size() + others;
   summary_ = summarize(launches_, others);
@@ -176,8 +180,7 @@ std::unique_ptr<CudaProgram> CudaPlanner::plan(const CudaCommandList& list, bool
   if (!repeated || !list.is_recordable() || program->parts() < kSmallestGraph) return program;
   cudaError_t code = cudaSuccess;
   std::string error = "cudaStreamCreate";
-  // The graph's kernels take this stream's priority.
-  if (!capture_) code = cudaStreamCreateWithPriority(&capture_, cudaStreamNonBlocking, priority_);
+  if (!capture_) code = cudaStreamCreateWithFlags(&capture_, cudaStreamNonBlocking);
   if (code == cudaSuccess) code = program->make_graph(capture_, run_, error);
   if (code == cudaSuccess) return program;
   context_->is_lost_after(code, error);

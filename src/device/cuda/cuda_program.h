@@ -83,8 +83,8 @@ class CudaProgram {
 class CudaPlanner {
  public:
   // `run`: the queue's stream, which outlives it.
-  CudaPlanner(std::shared_ptr<CudaContext> context, cudaStream_t run, int priority)
-      : context_(std::move(context)), run_(run), priority_(priority) {}
+  CudaPlanner(std::shared_ptr<CudaContext> context, cudaStream_t run)
+      : context_(std::move(context)), run_(run) {}
   ~CudaPlanner();
   CudaPlanner(const CudaPlanner&) = delete;
   CudaPlanner& operator=(const CudaPlanner&) = delete;
@@ -98,7 +98,6 @@ class CudaPlanner {
 
   const std::shared_ptr<CudaContext> context_;
   const cudaStream_t run_;
-  const int priority_;
   std::mutex mutex_;
   cudaStream_t capture_ = nullptr;
   std::shared_ptr<CudaBuffer> workspace_;

@@ -13,7 +13,7 @@ CudaQueue::CudaQueue(std::shared_ptr<CudaContext> context, QueueKind kind)
   context_->throw_if_lost("cuda_device.new_queue");
   context_->make_current();
   lane_ = std::make_shared<CudaLane>(*context_, kind);
-  planner_ = std::make_shared<CudaPlanner>(context_, lane_->stream(), lane_->priority());
+  planner_ = std::make_shared<CudaPlanner>(context_, lane_->stream());
   const std::lock_guard lock(context_->mutex);
   context_->lanes.push_back(lane_.get());
 }

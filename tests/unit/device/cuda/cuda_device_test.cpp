@@ -379,7 +379,8 @@ class EveryFailure : public CudaDeviceTest, public ::testing::WithParamInterface
                       GetParam());
     try {
       scenario();
-    } catch (const Error&) {
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("cudaError"));
     }
     compute_.reset();
     up_.reset();
@@ -416,11 +417,13 @@ class EveryFailure : public CudaDeviceTest, public ::testing::WithParamInterface
     for (const TimelinePoint& point : {TimelinePoint{done, 2}, TimelinePoint{other, 1}}) {
       try {
         EXPECT_EQ(point.wait(kLong), WaitResult::kReached);
-      } catch (const DeviceError&) {
+      } catch (const DeviceError& error) {
+        EXPECT_THAT(error.what(), HasSubstr("cudaError"));
       }
     }
-    EXPECT_TRUE(compute_->wait_idle(kLong));
-    EXPECT_TRUE(down_->wait_idle(kLong));
+    for (Queue* queue : {compute_.get(), up_.get(), down_.get()}) {
+      EXPECT_TRUE(queue->wait_idle(kLong));
+    }
     for (const auto& commands : all) {
       EXPECT_THAT(commands->state(),
                   ::testing::AnyOf(CommandBufferState::kCompleted, CommandBufferState::kFailed));

@@ -74,6 +74,8 @@ class Runtime {
   cudaError_t enter_unsafe(const char* name);
   cudaError_t leave(cudaError_t code);
   cudaError_t take_last_error();
+  // The stream that the calling thread captures, or null.
+  static cudaStream_t& capturing();
 
   cudaError_t enqueue(cudaStream_t stream, Operation operation);
   // Until all that is on the stream (null: on any) is over.
