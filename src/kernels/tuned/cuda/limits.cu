@@ -1,7 +1,9 @@
-// Lets the kernels use all of a block's shared memory that the device has.
+// Lets the kernels use all of a block's shared memory that the device has, and gives all of them the
+// same division of it from the cache: a multiprocessor that must change it waits until it is empty.
 #include <cuda_runtime_api.h>
 
 #include "kernels/cuda_kernels.h"
+#include "kernels/entry/cuda_kernels.h"
 #include "kernels/tuned/cuda/attention_params.h"
 #include "kernels/tuned/cuda/matmul_kernels.h"
 
@@ -15,7 +17,10 @@ cudaError_t allow_shared(const void* kernel, const GpuFacts& facts) {
   if (code != cudaSuccess) return code;
   const int most =
       static_cast<int>(facts.max_shared_bytes) - static_cast<int>(attributes.sharedSizeBytes);
-  return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+  code = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+  if (code != cudaSuccess) return code;
+  return cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                              cudaSharedmemCarveoutMaxShared);
 }
 
 }  // namespace
@@ -33,6 +38,11 @@ int prepare_kernels(const GpuFacts& facts) {
       allow(stream_kernel_for(format, parts, false));
       allow(stream_kernel_for(format, parts, true));
     }
+    for (const PrepareSource source :
+         {PrepareSource::kPlain, PrepareSource::kNorm, PrepareSource::kSilu}) {
+      allow(prepare_kernel_for(format, source, false));
+      allow(prepare_kernel_for(format, source, true));
+    }
     for (const TiledRows rows : {TiledRows::k32, TiledRows::k64, TiledRows::k128}) {
       allow(tiled_kernel_for(format, rows));
       allow(warpgroup_kernel_for(format, rows));
@@ -43,6 +53,9 @@ int prepare_kernels(const GpuFacts& facts) {
       allow(attention_kernel_for(type, head_dim, true));
       allow(attention_kernel_for(type, head_dim, false));
     }
+  }
+  for (uint32_t id = 0; id < single_source::kKernelCount; ++id) {
+    allow(cuda_dialect_kernel(static_cast<single_source::KernelId>(id)));
   }
   return static_cast<int>(code);
 }

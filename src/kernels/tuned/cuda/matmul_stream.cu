@@ -10,11 +10,12 @@ namespace {
 
 // Chunks of weights on their way, per warp: as many as the registers hold.
 template <WeightFormat kFormat, uint32_t kTiles>
-constexpr uint32_t kDepth = kFormat == WeightFormat::kQ4                  ? 4 / kTiles
-                            : kFormat == WeightFormat::kQ8 || kTiles == 1 ? 2 / kTiles
-                                                                          : 1;
+constexpr uint32_t kDepth = (kFormat == WeightFormat::kQ4   ? 6
+                             : kFormat == WeightFormat::kQ8 ? 3
+                                                            : 2) /
+                            kTiles;
 
-// Shared memory: prepared rows, then two buffers of sums.
+// Shared memory: prepared rows, then the groups' scales and biases of two tiles.
 __host__ __device__ constexpr uint32_t row_stride_bytes(uint32_t k) {
   return padded_k(k) * 2 + 64;  // + 64: eight lanes read from 32 different banks
 }
@@ -47,6 +48,53 @@ struct TileRows {
   }
 };
 
+// Scales and biases of a tile's rows, in shared memory: [part][scales, biases][16 rows][groups].
+template <WeightFormat kFormat, uint32_t kTiles>
+struct TileGroups {
+  static constexpr bool kQuantized = FormatTraits<kFormat>::kQuantized;
+
+  static __device__ __forceinline__ uint32_t array_bytes(const MatrixShape& shape) {
+    return (shape.k >> shape.group_shift) * 16 * sizeof(uint16_t);
+  }
+
+  // By the whole block, asynchronously: the rows lie one after the other.
+  static __device__ __forceinline__ void fetch(const MatmulParams& p, uint32_t tile, uint32_t to) {
+    if constexpr (kQuantized) {
+      const uint32_t bytes = array_bytes(p.shape);
+#pragma unroll
+      for (uint32_t i = 0; i < kTiles * 2; ++i) {
+        const TileRow first = first_row<kTiles>(p, tile, i / 2);
+        const Matrix& matrix = p.matrices[first.matrix];
+        const uint8_t* array = i % 2 == 0 ? matrix.scales : matrix.biases;
+        const uint32_t begin = first.row * (bytes / 16), end = matrix.n * (bytes / 16);
+        for (uint32_t at = threadIdx.x * 16; at < bytes; at += blockDim.x * 16) {
+          const uint32_t left = begin + at < end ? smaller(end - begin - at, 16U) : 0;
+          copy_async_part(to + i * bytes + at, array + (left > 0 ? begin + at : 0), left);
+        }
+      }
+    }
+  }
+
+  static __device__ __forceinline__ void read(const MatrixShape& shape, const char* from,
+                                              uint32_t part, uint32_t chunk, uint32_t lane,
+                                              GroupValues<kFormat>& values) {
+    if constexpr (kQuantized) {
+      const uint32_t groups = shape.k >> shape.group_shift;
+      const auto* scales = reinterpret_cast<const uint16_t*>(from) + part * 2 * 16 * groups;
+#pragma unroll
+      for (uint32_t p = 0; p < FormatTraits<kFormat>::kPieces; ++p) {
+        const uint32_t group = group_of<kFormat>(shape, chunk, p, lane % 4);
+#pragma unroll
+        for (uint32_t h = 0; h < 2; ++h) {
+          const uint32_t at = (lane / 4 + h * 8) * groups + group;
+          values.scale[h][p] = scales[at];
+          values.bias[h][p] = scales[16 * groups + at];
+        }
+      }
+    }
+  }
+};
+
 template <WeightFormat kFormat, uint32_t kTiles>
 struct Chunk {
   RawChunk<kFormat> raw[kTiles];
@@ -59,15 +107,21 @@ struct Chunk {
     }
   }
 
-  __device__ __forceinline__ void multiply(float (&sums)[kTiles][4], FloatType scale_type,
+  __device__ __forceinline__ void multiply(float (&sums)[kTiles][4], const MatrixShape& shape,
+                                           const char* tile_groups, uint32_t chunk, uint32_t lane,
                                            const char* x) const {
+    GroupValues<kFormat> groups[kTiles];
+#pragma unroll
+    for (uint32_t i = 0; i < kTiles; ++i) {
+      TileGroups<kFormat, kTiles>::read(shape, tile_groups, i, chunk, lane, groups[i]);
+    }
 #pragma unroll
     for (uint32_t u = 0; u < kUnits; ++u) {
       const uint4 b = *reinterpret_cast<const uint4*>(x + u * 64);
 #pragma unroll
       for (uint32_t i = 0; i < kTiles; ++i) {
         uint32_t first[4], second[4];
-        raw[i].unpack(u, scale_type, first, second);
+        raw[i].unpack(u, groups[i], shape.scale_type, first, second);
         mma_f16(sums[i], first, b.x, b.y);
         mma_f16(sums[i], second, b.z, b.w);
       }
@@ -160,15 +214,33 @@ __global__ void __launch_bounds__(256, 2) stream_kernel(const __grid_constant__ 
     ++loaded;
   };
   let_next_begin();
+  using Groups = TileGroups<kFormat, kTiles>;
+  char* x = reinterpret_cast<char*>(dynamic);
+  char* groups = x + p.capacity * row_stride_bytes(p.matmul.shape.k);
+  const uint32_t groups_bytes =
+      Groups::kQuantized ? kTiles * 2 * Groups::array_bytes(p.matmul.shape) : 0;
+  Groups::fetch(p.matmul, blockIdx.x, shared_address(groups));
+  copy_async_commit();
 #pragma unroll
   for (uint32_t d = 0; d < kRing; ++d) load_next(ring[d]);
 
   wait_for_previous();
   const uint32_t rows = smaller(*p.matmul.row_count, p.capacity);
-  if (rows == 0) return;
-  char* x = reinterpret_cast<char*>(dynamic);
+  if (rows == 0) {
+    copy_async_wait<0>();
+    return;
+  }
   fetch_rows<kFormat, kTiles, kPrepare>(p, rows, x, unscale, memory);
+  copy_async_wait<0>();
   __syncthreads();
+  // The next tile's are on their way while this one is multiplied.
+  const auto fetch_next_groups = [&](uint32_t next_tile, uint32_t to) {
+    if (next_tile < p.tiles) {
+      Groups::fetch(p.matmul, next_tile, shared_address(groups) + to * groups_bytes);
+    }
+    copy_async_commit();
+  };
+  fetch_next_groups(blockIdx.x + gridDim.x, 1);
 
   // Lanes without a row of their own multiply another's; nobody uses the result.
   const char* x_lane = x + smaller(lane / 4, rows - 1) * row_stride_bytes(p.matmul.shape.k) +
@@ -186,7 +258,9 @@ __global__ void __launch_bounds__(256, 2) stream_kernel(const __grid_constant__ 
         acc[i][e] = 0;
       }
     }
+    copy_async_wait<0>();
     __syncthreads();
+    fetch_next_groups(tile + 2 * gridDim.x, buffer);
     write_tile<kTiles>(p.matmul, tile, rows, sums[buffer], unscale);
     buffer ^= 1;
     tile += gridDim.x;
@@ -199,7 +273,8 @@ __global__ void __launch_bounds__(256, 2) stream_kernel(const __grid_constant__ 
 #pragma unroll
     for (uint32_t d = 0; d < kRing; ++d) {
       if (base + d >= total) break;
-      ring[d].multiply(acc, p.matmul.shape.scale_type, x_lane + chunk * (kChunk * 2));
+      ring[d].multiply(acc, p.matmul.shape, groups + buffer * groups_bytes, begin + chunk, lane,
+                       x_lane + chunk * (kChunk * 2));
       load_next(ring[d]);
       if (++chunk == mine) {
         chunk = 0;
@@ -221,8 +296,9 @@ const void* kernel_of(uint32_t parts, bool prepare) {
 
 }  // namespace
 
-uint32_t stream_shared_bytes(uint32_t k, uint32_t rows) {
-  return row_stride_bytes(k) * rows;
+uint32_t stream_shared_bytes(uint32_t k, uint32_t rows, uint32_t group_size, uint32_t parts) {
+  const uint32_t groups = group_size > 0 ? k / group_size : 0;
+  return row_stride_bytes(k) * rows + 2 * parts * 2 * groups * 16 * 2;
 }
 
 const void* stream_kernel_for(ops::WeightFormat format, uint32_t parts, bool prepare) {

@@ -17,11 +17,15 @@ constexpr uint32_t kRowBytes = kChunk * 2 + 64;  // + 64: lanes read from differ
 template <WeightFormat kFormat>
 struct WarpWeights {
   RawChunk<kFormat> raw[2];
+  GroupValues<kFormat> groups[2];
 
   __device__ __forceinline__ void load(const RowPair<kFormat> (&rows)[2], const MatrixShape& shape,
                                        uint32_t chunk, uint32_t lane) {
 #pragma unroll
-    for (uint32_t i = 0; i < 2; ++i) raw[i].template load<false>(rows[i], shape, chunk, lane % 4);
+    for (uint32_t i = 0; i < 2; ++i) {
+      raw[i].template load<false>(rows[i], shape, chunk, lane % 4);
+      groups[i].load(rows[i], shape, chunk, lane % 4);
+    }
   }
 
   template <uint32_t kTiles>
@@ -31,7 +35,7 @@ struct WarpWeights {
     for (uint32_t u = 0; u < kUnits; ++u) {
       uint32_t first[2][4], second[2][4];
 #pragma unroll
-      for (uint32_t i = 0; i < 2; ++i) raw[i].unpack(u, scale_type, first[i], second[i]);
+      for (uint32_t i = 0; i < 2; ++i) raw[i].unpack(u, groups[i], scale_type, first[i], second[i]);
       // A sum's two products stand apart, so that the second need not wait for the first.
       constexpr uint32_t kTogether = kTiles < 4 ? kTiles : 4;
 #pragma unroll

@@ -135,18 +135,16 @@ struct LaneGroups {
     }
   }
 
-  __device__ __forceinline__ void load(RawChunk<kFormat>& raw, const MatrixShape& shape,
+  __device__ __forceinline__ void load(GroupValues<kFormat>& values, const MatrixShape& shape,
                                        uint32_t chunk, uint32_t quad_lane) const {
     if constexpr (kQuantized) {
-      constexpr uint32_t kPieces = FormatTraits<kFormat>::kPieces, kPerPiece = kChunk / 4 / kPieces;
 #pragma unroll
-      for (uint32_t p = 0; p < kPieces; ++p) {
-        const uint32_t k =
-            smaller(chunk * kChunk + (p * 4 + quad_lane) * kPerPiece, shape.k - kPerPiece);
+      for (uint32_t p = 0; p < FormatTraits<kFormat>::kPieces; ++p) {
+        const uint32_t group = group_of<kFormat>(shape, chunk, p, quad_lane);
 #pragma unroll
         for (uint32_t h = 0; h < 2; ++h) {
-          raw.scale[h][p] = load_raw(scales[h], k >> shape.group_shift);
-          raw.bias[h][p] = load_raw(biases[h], k >> shape.group_shift);
+          values.scale[h][p] = load_raw(scales[h], group);
+          values.bias[h][p] = load_raw(biases[h], group);
         }
       }
     }
@@ -165,20 +163,6 @@ __device__ __forceinline__ void read_weights(RawChunk<kFormat>& raw, const char*
       const uint32_t row = warp * 16 + h * 8 + lane / 4;
       raw.piece[h][p] =
           *reinterpret_cast<const uint4*>(from + row * (kPieces * 64) + p * 64 + lane % 4 * 16);
-    }
-  }
-}
-
-// The groups' values of the next chunk, in a chunk that has no weights.
-template <WeightFormat kFormat>
-__device__ __forceinline__ void take_groups(RawChunk<kFormat>& to, const RawChunk<kFormat>& from) {
-  constexpr uint32_t kValues = sizeof(to.scale[0]) / sizeof(to.scale[0][0]);
-#pragma unroll
-  for (uint32_t h = 0; h < 2; ++h) {
-#pragma unroll
-    for (uint32_t p = 0; p < kValues; ++p) {
-      to.scale[h][p] = from.scale[h][p];
-      to.bias[h][p] = from.bias[h][p];
     }
   }
 }
@@ -245,10 +229,11 @@ __device__ __forceinline__ void load_partial(const float4* from, float (&acc)[kT
 
 // Operands of the four steps of half a chunk.
 template <WeightFormat kFormat>
-__device__ __forceinline__ void unpack_half(const RawChunk<kFormat>& raw, uint32_t half,
+__device__ __forceinline__ void unpack_half(const RawChunk<kFormat>& raw,
+                                            const GroupValues<kFormat>& groups, uint32_t half,
                                             FloatType scale_type, uint32_t (&steps)[4][4]) {
-  raw.unpack(half * 2, scale_type, steps[0], steps[1]);
-  raw.unpack(half * 2 + 1, scale_type, steps[2], steps[3]);
+  raw.unpack(half * 2, groups, scale_type, steps[0], steps[1]);
+  raw.unpack(half * 2 + 1, groups, scale_type, steps[2], steps[3]);
 }
 
 template <uint32_t kRows>
@@ -286,9 +271,10 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
   }
   LaneGroups<kFormat> groups;
   groups.set(outputs, shape);
-  RawChunk<kFormat> raw, next, after;  // of the last two only the groups' values
+  RawChunk<kFormat> raw;
+  GroupValues<kFormat> values, next, after;
   const uint32_t last = larger(end, begin + 1) - 1;
-  groups.load(raw, shape, begin, lane % 4);
+  groups.load(values, shape, begin, lane % 4);
   groups.load(next, shape, smaller(begin + 1, last), lane % 4);
   wait_for_previous();
   const uint32_t rows = *p.matmul.row_count;
@@ -317,7 +303,7 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
   uint32_t chunk = begin, stage = 0;
   if (begin < end) {
     read_weights<kFormat>(raw, stages_here + 2 * S::kHalfBytes, warp, lane);
-    unpack_half(raw, 0, shape.scale_type, first_half);
+    unpack_half(raw, values, 0, shape.scale_type, first_half);
   }
   for (uint32_t slice = first_slice; slice < first_slice + slices; ++slice) {
     const uint32_t slice_end = slice_begin(slice + 1, chunks);
@@ -333,17 +319,17 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
       const uint64_t rows_at = rows_descriptor(stages + stage * S::kBytes);
       hold(acc);
       multiply_half<kRows>(acc, first_half, rows_at);
-      unpack_half(raw, 1, shape.scale_type, second_half);
+      unpack_half(raw, values, 1, shape.scale_type, second_half);
       multiply_half<kRows>(acc, second_half, rows_at + (S::kHalfBytes >> 4));
-      take_groups(raw, next);
-      take_groups(next, after);
+      values = next;
+      next = after;
       stage = (stage + 1) % S::kCount;
       copy_async_wait<S::kAhead - 1>();
       fence_for_matrix_reads();
       wgmma_wait<1>();
       __syncthreads();
       read_weights<kFormat>(raw, stages_here + stage * S::kBytes + 2 * S::kHalfBytes, warp, lane);
-      unpack_half(raw, 0, shape.scale_type, first_half);
+      unpack_half(raw, values, 0, shape.scale_type, first_half);
       wgmma_wait<0>();
       hold(acc);
     }

@@ -90,9 +90,9 @@ bool Planner::has_kernel(const GpuDispatch& d) {
   }
   if (uint64_t{w.n} * w.k * sizeof(uint16_t) > UINT32_MAX) return false;
   if (w.format != ops::WeightFormat::kQ4 && w.format != ops::WeightFormat::kQ8) return true;
-  const uintptr_t scale = ops::bytes_of(w.scale_type);
-  return scale == 2 && w.k % 32 == 0 && w.group_size >= 32 && std::has_single_bit(w.group_size) &&
-         w.k % w.group_size == 0 && aligned(d.buffers[3], scale) && aligned(d.buffers[4], scale);
+  return ops::bytes_of(w.scale_type) == 2 && w.k % 32 == 0 && w.group_size >= 32 &&
+         std::has_single_bit(w.group_size) && w.k % w.group_size == 0 &&
+         aligned(d.buffers[3], 16) && aligned(d.buffers[4], 16);
 }
 
 bool Planner::go_together(const GpuDispatch& a, const GpuDispatch& b) {
@@ -187,7 +187,8 @@ size_t Planner::plan_matmuls(const MatmulGroup& group, const GpuDispatch* norm) 
   const uint32_t k = args.weight.k;
   if (group.capacity == 0) return taken;
   const bool alone = group.capacity == 1 && (!norm || !overwrites(group, *norm));
-  const uint32_t shared = stream_shared_bytes(k, group.capacity);
+  const uint32_t shared =
+      stream_shared_bytes(k, group.capacity, args.weight.group_size, stream_parts(group));
   const bool stream =
       group.capacity <= kStreamRows && shared + kStreamStaticBytes <= facts_.max_shared_bytes / 2;
   if (stream && alone) {
@@ -203,6 +204,17 @@ size_t Planner::plan_matmuls(const MatmulGroup& group, const GpuDispatch* norm) 
     plan_tiled(group, halves, unscale);
   }
   return taken;
+}
+
+// Tiles of 16 outputs that a warp takes at a time: two where there are many, as each reads the rows
+// once for both.
+uint32_t Planner::stream_parts(const MatmulGroup& group) const {
+  if (group.gated) return 2;
+  uint32_t tiles = 0;
+  for (size_t i = 0; i < group.count; ++i) {
+    tiles += ceil_div(dispatches_[group.first + i].args_as<ops::MatmulArgs>().weight.n, 16);
+  }
+  return tiles >= 16 * facts_.multiprocessors ? 2 : 1;
 }
 
 void Planner::plan_prepare(const MatmulGroup& group, const GpuDispatch* norm, bool stream,
@@ -232,16 +244,9 @@ void Planner::plan_stream(const MatmulGroup& group, const GpuDispatch* norm, uin
   const auto& args = first.args_as<ops::MatmulArgs>();
   const uint32_t blocks = 2 * facts_.multiprocessors;
   StreamParams p{};
-  // Two tiles of 16 at a time where there are many: each reads the rows once for both.
-  uint32_t parts = 1;
-  p.matmul = matmul_params(group, 16);
+  const uint32_t parts = stream_parts(group);
+  p.matmul = matmul_params(group, group.gated ? 16 : 16 * parts);
   p.tiles = group.gated ? p.matmul.tiles_end[0] : p.matmul.tiles_end[group.count - 1];
-  if (group.gated) parts = 2;
-  if (!group.gated && p.tiles >= 8 * blocks) {
-    parts = 2;
-    p.matmul = matmul_params(group, 32);
-    p.tiles = p.matmul.tiles_end[group.count - 1];
-  }
   p.capacity = group.capacity;
   p.halves = halves;
   p.unscale = unscale;
@@ -253,7 +258,7 @@ void Planner::plan_stream(const MatmulGroup& group, const GpuDispatch* norm, uin
   }
   add(stream_kernel_for(args.weight.format, parts, !halves),
       group.gated ? "matmul_gated" : "matmul", {std::min(p.tiles, blocks)}, {kThreads},
-      stream_shared_bytes(args.weight.k, group.capacity), p);
+      stream_shared_bytes(args.weight.k, group.capacity, args.weight.group_size, parts), p);
 }
 
 void Planner::plan_tiled(const MatmulGroup& group, uint16_t* halves, float* unscale) {

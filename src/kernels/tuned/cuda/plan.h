@@ -77,6 +77,7 @@ class Planner {
   size_t plan_matmuls(const MatmulGroup& group, const GpuDispatch* norm);
   bool overwrites(const MatmulGroup& group, const GpuDispatch& norm) const;
   MatmulParams matmul_params(const MatmulGroup& group, uint32_t tile_outputs) const;
+  uint32_t stream_parts(const MatmulGroup& group) const;
   void plan_prepare(const MatmulGroup& group, const GpuDispatch* norm, bool stream,
                     uint16_t* halves, float* unscale);
   // Hopper's own instructions, which later GPUs do not have.

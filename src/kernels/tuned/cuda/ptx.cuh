@@ -50,6 +50,12 @@ __device__ __forceinline__ void copy_async(uint32_t to, const void* from, bool v
                : "memory");
 }
 
+// 16 bytes of which the first `bytes` are copied and the rest are zeros.
+__device__ __forceinline__ void copy_async_part(uint32_t to, const void* from, uint32_t bytes) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(bytes)
+               : "memory");
+}
+
 __device__ __forceinline__ void copy_async_commit() {
   asm volatile("cp.async.commit_group;\n" ::: "memory");
 }

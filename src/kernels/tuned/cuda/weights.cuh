@@ -78,6 +78,20 @@ struct FormatTraits<WeightFormat::kBF16> {
   static constexpr bool kQuantized = false;
 };
 
+// The first column of a lane's piece of a chunk. Past the end of a row its last piece: x is zero
+// there.
+template <WeightFormat kFormat>
+__device__ __forceinline__ uint32_t column_of(const MatrixShape& shape, uint32_t chunk,
+                                              uint32_t piece, uint32_t quad_lane) {
+  constexpr uint32_t kPerPiece = kChunk / 4 / FormatTraits<kFormat>::kPieces;
+  return smaller(chunk * kChunk + (piece * 4 + quad_lane) * kPerPiece, shape.k - kPerPiece);
+}
+template <WeightFormat kFormat>
+__device__ __forceinline__ uint32_t group_of(const MatrixShape& shape, uint32_t chunk,
+                                             uint32_t piece, uint32_t quad_lane) {
+  return column_of<kFormat>(shape, chunk, piece, quad_lane) >> shape.group_shift;
+}
+
 // Where a lane finds its two rows, g and g + 8 of sixteen (g = lane / 4). Offsets have 32 bits: the
 // plan leaves larger matrices to another kernel.
 template <WeightFormat kFormat>
@@ -106,6 +120,32 @@ struct RowPair {
   }
 };
 
+// Scales and biases of a lane's part of a chunk of two rows, as loaded.
+template <WeightFormat kFormat>
+struct GroupValues {
+  static constexpr uint32_t kPieces =
+      FormatTraits<kFormat>::kQuantized ? FormatTraits<kFormat>::kPieces : 1;
+
+  uint32_t scale[2][kPieces];
+  uint32_t bias[2][kPieces];
+
+  // Past the end of a row its last group.
+  __device__ __forceinline__ void load(const RowPair<kFormat>& rows, const MatrixShape& shape,
+                                       uint32_t chunk, uint32_t quad_lane) {
+    if constexpr (FormatTraits<kFormat>::kQuantized) {
+#pragma unroll
+      for (uint32_t p = 0; p < kPieces; ++p) {
+        const uint32_t group = group_of<kFormat>(shape, chunk, p, quad_lane);
+#pragma unroll
+        for (uint32_t h = 0; h < 2; ++h) {
+          scale[h][p] = load_raw(rows.scales, rows.group[h] + group);
+          bias[h][p] = load_raw(rows.biases, rows.group[h] + group);
+        }
+      }
+    }
+  }
+};
+
 // One lane's part of a chunk of two rows, as loaded.
 template <WeightFormat kFormat>
 struct RawChunk {
@@ -114,38 +154,30 @@ struct RawChunk {
   static constexpr uint32_t kPerPiece = kChunk / 4 / kPieces;
 
   uint4 piece[2][kPieces];
-  uint32_t scale[2][Traits::kQuantized ? kPieces : 1];
-  uint32_t bias[2][Traits::kQuantized ? kPieces : 1];
 
-  // Past the end of a row its last piece is read again: x is zero there. kOnce: nobody else reads
-  // these weights soon.
+  // kOnce: nobody else reads these weights soon.
   template <bool kOnce>
   __device__ __forceinline__ void load(const RowPair<kFormat>& rows, const MatrixShape& shape,
                                        uint32_t chunk, uint32_t quad_lane) {
 #pragma unroll
     for (uint32_t p = 0; p < kPieces; ++p) {
-      const uint32_t k =
-          smaller(chunk * kChunk + (p * 4 + quad_lane) * kPerPiece, shape.k - kPerPiece);
+      const uint32_t k = column_of<kFormat>(shape, chunk, p, quad_lane);
 #pragma unroll
       for (uint32_t h = 0; h < 2; ++h) {
         const uint8_t* from = rows.data + (rows.offset[h] + k * 16 / kPerPiece);
         piece[h][p] = kOnce ? load_streaming(from) : __ldg(reinterpret_cast<const uint4*>(from));
-        if constexpr (Traits::kQuantized) {
-          const uint32_t group = rows.group[h] + (k >> shape.group_shift);
-          scale[h][p] = load_raw(rows.scales, group);
-          bias[h][p] = load_raw(rows.biases, group);
-        }
       }
     }
   }
 
   // The tensor cores' operands of unit u, for its two steps.
-  __device__ __forceinline__ void unpack(uint32_t u, FloatType scale_type, uint32_t (&first)[4],
+  __device__ __forceinline__ void unpack(uint32_t u, const GroupValues<kFormat>& groups,
+                                         FloatType scale_type, uint32_t (&first)[4],
                                          uint32_t (&second)[4]) const {
 #pragma unroll
     for (uint32_t h = 0; h < 2; ++h) {
       half2 pairs[4];
-      unpack_row(u, scale_type, h, pairs);
+      unpack_row(u, groups, scale_type, h, pairs);
       first[h] = as_bits(pairs[0]);
       first[h + 2] = as_bits(pairs[1]);
       second[h] = as_bits(pairs[2]);
@@ -155,12 +187,13 @@ struct RawChunk {
 
  private:
   // Four pairs of halves: 0 and 1 for the first step, 2 and 3 for the second.
-  __device__ __forceinline__ void unpack_row(uint32_t u, FloatType scale_type, uint32_t h,
+  __device__ __forceinline__ void unpack_row(uint32_t u, const GroupValues<kFormat>& groups,
+                                             FloatType scale_type, uint32_t h,
                                              half2 (&out)[4]) const {
     if constexpr (Traits::kQuantized) {
       const uint32_t p = u / (kUnits / kPieces);
-      const half2 s = raw_to_half2(scale[h][p], scale_type);
-      const half2 b = raw_to_half2(bias[h][p], scale_type);
+      const half2 s = raw_to_half2(groups.scale[h][p], scale_type);
+      const half2 b = raw_to_half2(groups.bias[h][p], scale_type);
       if constexpr (kFormat == WeightFormat::kQ4) {
         unpack_q4(word(piece[h][0], u), s, b, out);
       } else {
