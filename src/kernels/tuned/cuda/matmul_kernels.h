@@ -8,7 +8,10 @@ namespace krserve::kernels::cuda {
 // Null for formats without one. `parts`: tiles of 16 outputs that a warp works on, 1 or 2.
 // `prepare`: one row, normalized and converted by the kernel itself.
 const void* stream_kernel_for(ops::WeightFormat format, uint32_t parts, bool prepare);
-uint32_t stream_shared_bytes(uint32_t k, uint32_t rows, uint32_t group_size, uint32_t parts);
+uint32_t stream_shared_bytes(ops::WeightFormat format, uint32_t k, uint32_t rows,
+                             uint32_t group_size, uint32_t parts);
+// A block can hold the scales and biases of such a row.
+bool stream_has_room(uint32_t k, uint32_t group_size, uint32_t parts);
 
 // A block of the tiled kernel makes 128 outputs (or 64 gated pairs) of this many rows.
 inline constexpr uint32_t kTiledOutputs = 128;

@@ -1,21 +1,25 @@
 // matmul for up to eight rows: the weights stream past them once, at the memory's speed.
 //
 // A block is eight warps, one for each slice of K. It takes tiles of 16 or 32 outputs in turn; its
-// loads run ahead across tiles, and before the launch it depends on has ended.
+// loads run ahead across tiles, and before the launch it depends on has ended. They go to shared
+// memory, past the first-level cache: that has not room for as much as must be on its way.
 #include "kernels/tuned/cuda/matmul_kernels.h"
 #include "kernels/tuned/cuda/rows.cuh"
 
 namespace krserve::kernels::cuda {
 namespace {
 
-// Chunks of weights on their way, per warp: as many as the registers hold.
+// Chunks of weights on their way, per warp.
 template <WeightFormat kFormat, uint32_t kTiles>
-constexpr uint32_t kDepth = (kFormat == WeightFormat::kQ4   ? 6
-                             : kFormat == WeightFormat::kQ8 ? 3
-                                                            : 2) /
-                            kTiles;
+constexpr uint32_t kDepth = kFormat == WeightFormat::kQ4   ? (kTiles == 1 ? 5 : 3)
+                            : kFormat == WeightFormat::kQ8 ? (kTiles == 1 ? 3 : 2)
+                            : kTiles == 1                  ? 2
+                                                           : 1;
 
-// Shared memory: prepared rows, then the groups' scales and biases of two tiles.
+// 16-byte pieces of scales and biases that a thread brings for a tile, at most.
+constexpr uint32_t kGroupPieces = 5;
+
+// Shared memory: prepared rows, a tile's scales and biases, then each warp's chunks.
 __host__ __device__ constexpr uint32_t row_stride_bytes(uint32_t k) {
   return padded_k(k) * 2 + 64;  // + 64: eight lanes read from 32 different banks
 }
@@ -57,20 +61,42 @@ struct TileGroups {
     return (shape.k >> shape.group_shift) * 16 * sizeof(uint16_t);
   }
 
-  // By the whole block, asynchronously: the rows lie one after the other.
-  static __device__ __forceinline__ void fetch(const MatmulParams& p, uint32_t tile, uint32_t to) {
+  // What this thread brings of the next tile's.
+  uint4 held[kQuantized ? kGroupPieces : 1];
+
+  // By the whole block: the rows lie one after the other. Pieces past the matrix are zeros.
+  __device__ __forceinline__ void fetch(const MatmulParams& p, uint32_t tile) {
     if constexpr (kQuantized) {
-      const uint32_t bytes = array_bytes(p.shape);
+      const uint32_t bytes = array_bytes(p.shape), pieces = bytes / 16;
 #pragma unroll
-      for (uint32_t i = 0; i < kTiles * 2; ++i) {
-        const TileRow first = first_row<kTiles>(p, tile, i / 2);
+      for (uint32_t i = 0; i < kGroupPieces; ++i) {
+        const uint32_t piece = threadIdx.x + i * 256;
+        held[i] = make_uint4(0, 0, 0, 0);
+        if (piece >= kTiles * 2 * pieces) break;
+        const uint32_t array = piece / pieces, at = piece % pieces * 16;
+        const TileRow first = first_row<kTiles>(p, tile, array / 2);
         const Matrix& matrix = p.matrices[first.matrix];
-        const uint8_t* array = i % 2 == 0 ? matrix.scales : matrix.biases;
-        const uint32_t begin = first.row * (bytes / 16), end = matrix.n * (bytes / 16);
-        for (uint32_t at = threadIdx.x * 16; at < bytes; at += blockDim.x * 16) {
-          const uint32_t left = begin + at < end ? smaller(end - begin - at, 16U) : 0;
-          copy_async_part(to + i * bytes + at, array + (left > 0 ? begin + at : 0), left);
+        const uint8_t* source = array % 2 == 0 ? matrix.scales : matrix.biases;
+        const uint32_t from = first.row * pieces + at, end = matrix.n * pieces;
+        if (from + 16 <= end) {
+          held[i] = load_streaming(source + from);
+        } else if (from < end) {
+          auto* values = reinterpret_cast<uint16_t*>(&held[i]);
+          for (uint32_t e = 0; from + e * 2 < end; ++e) {
+            values[e] = *reinterpret_cast<const uint16_t*>(source + from + e * 2);
+          }
         }
+      }
+    }
+  }
+
+  __device__ __forceinline__ void store(const MatrixShape& shape, char* to) const {
+    if constexpr (kQuantized) {
+      const uint32_t pieces = kTiles * 2 * array_bytes(shape) / 16;
+#pragma unroll
+      for (uint32_t i = 0; i < kGroupPieces; ++i) {
+        const uint32_t piece = threadIdx.x + i * 256;
+        if (piece < pieces) reinterpret_cast<uint4*>(to)[piece] = held[i];
       }
     }
   }
@@ -95,39 +121,71 @@ struct TileGroups {
   }
 };
 
+// A lane's pieces of a warp's chunks in shared memory; each lane reads what it has copied itself.
 template <WeightFormat kFormat, uint32_t kTiles>
-struct Chunk {
-  RawChunk<kFormat> raw[kTiles];
+struct WarpRing {
+  static constexpr uint32_t kPieces = FormatTraits<kFormat>::kPieces;
+  static constexpr uint32_t kChunkBytes = kTiles * 2 * kPieces * 512;
+  static constexpr uint32_t kBytes = kDepth<kFormat, kTiles> * kChunkBytes;
 
-  __device__ __forceinline__ void load(const TileRows<kFormat, kTiles>& rows,
-                                       const MatrixShape& shape, uint32_t chunk, uint32_t lane) {
+  static __device__ __forceinline__ void fetch(const TileRows<kFormat, kTiles>& rows,
+                                               const MatrixShape& shape, uint32_t chunk,
+                                               uint32_t lane, uint32_t to) {
+    constexpr uint32_t kPerPiece = kChunk / 4 / kPieces;
 #pragma unroll
-    for (uint32_t i = 0; i < kTiles; ++i) {
-      raw[i].template load<true>(rows.pairs[i], shape, chunk, lane % 4);
+    for (uint32_t p = 0; p < kPieces; ++p) {
+      const uint32_t k = column_of<kFormat>(shape, chunk, p, lane % 4);
+#pragma unroll
+      for (uint32_t i = 0; i < kTiles; ++i) {
+#pragma unroll
+        for (uint32_t h = 0; h < 2; ++h) {
+          const RowPair<kFormat>& pair = rows.pairs[i];
+          copy_async_once(to + ((i * 2 + h) * kPieces + p) * 512 + lane * 16,
+                          pair.data + (pair.offset[h] + k * 16 / kPerPiece));
+        }
+      }
     }
   }
 
-  __device__ __forceinline__ void multiply(float (&sums)[kTiles][4], const MatrixShape& shape,
-                                           const char* tile_groups, uint32_t chunk, uint32_t lane,
-                                           const char* x) const {
-    GroupValues<kFormat> groups[kTiles];
+  static __device__ __forceinline__ void read(const char* from, uint32_t lane,
+                                              RawChunk<kFormat> (&raw)[kTiles]) {
 #pragma unroll
     for (uint32_t i = 0; i < kTiles; ++i) {
-      TileGroups<kFormat, kTiles>::read(shape, tile_groups, i, chunk, lane, groups[i]);
-    }
 #pragma unroll
-    for (uint32_t u = 0; u < kUnits; ++u) {
-      const uint4 b = *reinterpret_cast<const uint4*>(x + u * 64);
+      for (uint32_t h = 0; h < 2; ++h) {
 #pragma unroll
-      for (uint32_t i = 0; i < kTiles; ++i) {
-        uint32_t first[4], second[4];
-        raw[i].unpack(u, groups[i], shape.scale_type, first, second);
-        mma_f16(sums[i], first, b.x, b.y);
-        mma_f16(sums[i], second, b.z, b.w);
+        for (uint32_t p = 0; p < kPieces; ++p) {
+          raw[i].piece[h][p] =
+              *reinterpret_cast<const uint4*>(from + ((i * 2 + h) * kPieces + p) * 512 + lane * 16);
+        }
       }
     }
   }
 };
+
+template <WeightFormat kFormat, uint32_t kTiles>
+__device__ __forceinline__ void multiply(float (&sums)[kTiles][4], const MatrixShape& shape,
+                                         const char* weights, const char* tile_groups,
+                                         uint32_t chunk, uint32_t lane, const char* x) {
+  RawChunk<kFormat> raw[kTiles];
+  WarpRing<kFormat, kTiles>::read(weights, lane, raw);
+  GroupValues<kFormat> groups[kTiles];
+#pragma unroll
+  for (uint32_t i = 0; i < kTiles; ++i) {
+    TileGroups<kFormat, kTiles>::read(shape, tile_groups, i, chunk, lane, groups[i]);
+  }
+#pragma unroll
+  for (uint32_t u = 0; u < kUnits; ++u) {
+    const uint4 b = *reinterpret_cast<const uint4*>(x + u * 64);
+#pragma unroll
+    for (uint32_t i = 0; i < kTiles; ++i) {
+      uint32_t first[4], second[4];
+      raw[i].unpack(u, groups[i], shape.scale_type, first, second);
+      mma_f16(sums[i], first, b.x, b.y);
+      mma_f16(sums[i], second, b.z, b.w);
+    }
+  }
+}
 
 // y of one output from the sums of its slices.
 __device__ __forceinline__ float add_slices(const float* sums, uint32_t stride, float unscale,
@@ -185,44 +243,49 @@ __device__ __forceinline__ void fetch_rows(const StreamParams& p, uint32_t rows,
 
 template <WeightFormat kFormat, uint32_t kTiles, bool kPrepare>
 __global__ void __launch_bounds__(256, 2) stream_kernel(const __grid_constant__ StreamParams p) {
+  using Groups = TileGroups<kFormat, kTiles>;
+  using Ring = WarpRing<kFormat, kTiles>;
   constexpr uint32_t kRing = kDepth<kFormat, kTiles>;
   constexpr uint32_t kOutputs = 16 * kTiles;
   constexpr uint32_t kStride = kOutputs * kStreamRows;
   extern __shared__ uint4 dynamic[];
-  __shared__ float sums[2][kSlices * kStride];
+  __shared__ float sums[kSlices * kStride];
   __shared__ float unscale[kStreamRows], memory[16];
+  const MatrixShape shape = p.matmul.shape;
   const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const uint32_t chunks = chunks_of(p.matmul.shape.k);
+  char* x = reinterpret_cast<char*>(dynamic);
+  char* groups = x + p.capacity * row_stride_bytes(shape.k);
+  char* ring = groups + (Groups::kQuantized ? kTiles * 2 * Groups::array_bytes(shape) : 0) +
+               warp * Ring::kBytes;
+  const uint32_t chunks = chunks_of(shape.k);
   const uint32_t begin = slice_begin(warp, chunks), mine = slice_begin(warp + 1, chunks) - begin;
   const uint32_t tiles = (p.tiles - blockIdx.x + gridDim.x - 1) / gridDim.x;
   const uint32_t total = tiles * mine;
 
-  // The place of the next load: tile and chunk of its slice.
-  uint32_t load_tile = blockIdx.x, load_chunk = 0, loaded = 0;
-  Chunk<kFormat, kTiles> ring[kRing];
+  // The place of the next load: tile and chunk of its slice, and where it goes.
+  uint32_t load_tile = blockIdx.x, load_chunk = 0, loaded = 0, load_place = 0;
   TileRows<kFormat, kTiles> load_rows;
   load_rows.set(p.matmul, load_tile, lane);
-  const auto load_next = [&](Chunk<kFormat, kTiles>& to) {
-    if (loaded >= total) return;
-    if (load_chunk == mine) {
-      load_chunk = 0;
-      load_tile += gridDim.x;
-      load_rows.set(p.matmul, load_tile, lane);
+  const auto load_next = [&] {
+    if (loaded < total) {
+      if (load_chunk == mine) {
+        load_chunk = 0;
+        load_tile += gridDim.x;
+        load_rows.set(p.matmul, load_tile, lane);
+      }
+      Ring::fetch(load_rows, shape, begin + load_chunk, lane,
+                  shared_address(ring) + load_place * Ring::kChunkBytes);
+      load_place = load_place + 1 == kRing ? 0 : load_place + 1;
+      ++load_chunk;
+      ++loaded;
     }
-    to.load(load_rows, p.matmul.shape, begin + load_chunk, lane);
-    ++load_chunk;
-    ++loaded;
+    copy_async_commit();
   };
   let_next_begin();
-  using Groups = TileGroups<kFormat, kTiles>;
-  char* x = reinterpret_cast<char*>(dynamic);
-  char* groups = x + p.capacity * row_stride_bytes(p.matmul.shape.k);
-  const uint32_t groups_bytes =
-      Groups::kQuantized ? kTiles * 2 * Groups::array_bytes(p.matmul.shape) : 0;
-  Groups::fetch(p.matmul, blockIdx.x, shared_address(groups));
-  copy_async_commit();
 #pragma unroll
-  for (uint32_t d = 0; d < kRing; ++d) load_next(ring[d]);
+  for (uint32_t d = 0; d < kRing; ++d) load_next();
+  Groups tile_groups;
+  tile_groups.fetch(p.matmul, blockIdx.x);
 
   wait_for_previous();
   const uint32_t rows = smaller(*p.matmul.row_count, p.capacity);
@@ -230,57 +293,38 @@ __global__ void __launch_bounds__(256, 2) stream_kernel(const __grid_constant__ 
     copy_async_wait<0>();
     return;
   }
+  tile_groups.store(shape, groups);
   fetch_rows<kFormat, kTiles, kPrepare>(p, rows, x, unscale, memory);
-  copy_async_wait<0>();
   __syncthreads();
-  // The next tile's are on their way while this one is multiplied.
-  const auto fetch_next_groups = [&](uint32_t next_tile, uint32_t to) {
-    if (next_tile < p.tiles) {
-      Groups::fetch(p.matmul, next_tile, shared_address(groups) + to * groups_bytes);
-    }
-    copy_async_commit();
-  };
-  fetch_next_groups(blockIdx.x + gridDim.x, 1);
+  if (tiles > 1) tile_groups.fetch(p.matmul, blockIdx.x + gridDim.x);
 
   // Lanes without a row of their own multiply another's; nobody uses the result.
-  const char* x_lane = x + smaller(lane / 4, rows - 1) * row_stride_bytes(p.matmul.shape.k) +
+  const char* x_lane = x + smaller(lane / 4, rows - 1) * row_stride_bytes(shape.k) +
                        begin * kChunk * 2 + lane % 4 * 16;
-  uint32_t tile = blockIdx.x, chunk = 0, buffer = 0;
-  float acc[kTiles][4] = {};
-  const auto finish_tile = [&] {
-    float* out = sums[buffer] + warp * kStride;
+  uint32_t place = 0;
+  for (uint32_t i = 0, tile = blockIdx.x; i < tiles; ++i, tile += gridDim.x) {
+    float acc[kTiles][4] = {};
+    for (uint32_t chunk = 0; chunk < mine; ++chunk) {
+      copy_async_wait<kRing - 1>();
+      multiply<kFormat, kTiles>(acc, shape, ring + place * Ring::kChunkBytes, groups, begin + chunk,
+                                lane, x_lane + chunk * (kChunk * 2));
+      place = place + 1 == kRing ? 0 : place + 1;
+      load_next();
+    }
+    float* out = sums + warp * kStride;
 #pragma unroll
-    for (uint32_t i = 0; i < kTiles; ++i) {
+    for (uint32_t part = 0; part < kTiles; ++part) {
 #pragma unroll
       for (uint32_t e = 0; e < 4; ++e) {
         const uint32_t x_row = lane % 4 * 2 + e % 2;
-        if (x_row < rows) out[x_row * kOutputs + i * 16 + lane / 4 + e / 2 * 8] = acc[i][e];
-        acc[i][e] = 0;
+        if (x_row < rows) out[x_row * kOutputs + part * 16 + lane / 4 + e / 2 * 8] = acc[part][e];
       }
     }
-    copy_async_wait<0>();
     __syncthreads();
-    fetch_next_groups(tile + 2 * gridDim.x, buffer);
-    write_tile<kTiles>(p.matmul, tile, rows, sums[buffer], unscale);
-    buffer ^= 1;
-    tile += gridDim.x;
-  };
-  if (mine == 0) {
-    for (uint32_t i = 0; i < tiles; ++i) finish_tile();
-    return;
-  }
-  for (uint32_t base = 0; base < total; base += kRing) {
-#pragma unroll
-    for (uint32_t d = 0; d < kRing; ++d) {
-      if (base + d >= total) break;
-      ring[d].multiply(acc, p.matmul.shape, groups + buffer * groups_bytes, begin + chunk, lane,
-                       x_lane + chunk * (kChunk * 2));
-      load_next(ring[d]);
-      if (++chunk == mine) {
-        chunk = 0;
-        finish_tile();
-      }
-    }
+    if (i + 1 < tiles) tile_groups.store(shape, groups);
+    write_tile<kTiles>(p.matmul, tile, rows, sums, unscale);
+    __syncthreads();
+    if (i + 2 < tiles) tile_groups.fetch(p.matmul, tile + 2 * gridDim.x);
   }
 }
 
@@ -294,11 +338,36 @@ const void* kernel_of(uint32_t parts, bool prepare) {
                  : reinterpret_cast<const void*>(&stream_kernel<kFormat, 2, false>);
 }
 
+template <WeightFormat kFormat>
+uint32_t ring_bytes_of(uint32_t parts) {
+  return parts == 1 ? WarpRing<kFormat, 1>::kBytes : WarpRing<kFormat, 2>::kBytes;
+}
+
+uint32_t ring_bytes(ops::WeightFormat format, uint32_t parts) {
+  switch (format) {
+    case WeightFormat::kQ4:
+      return ring_bytes_of<WeightFormat::kQ4>(parts);
+    case WeightFormat::kQ8:
+      return ring_bytes_of<WeightFormat::kQ8>(parts);
+    case WeightFormat::kF16:
+      return ring_bytes_of<WeightFormat::kF16>(parts);
+    case WeightFormat::kBF16:
+    case WeightFormat::kF32:
+      break;
+  }
+  return ring_bytes_of<WeightFormat::kBF16>(parts);
+}
+
 }  // namespace
 
-uint32_t stream_shared_bytes(uint32_t k, uint32_t rows, uint32_t group_size, uint32_t parts) {
+uint32_t stream_shared_bytes(ops::WeightFormat format, uint32_t k, uint32_t rows,
+                             uint32_t group_size, uint32_t parts) {
   const uint32_t groups = group_size > 0 ? k / group_size : 0;
-  return row_stride_bytes(k) * rows + 2 * parts * 2 * groups * 16 * 2;
+  return row_stride_bytes(k) * rows + parts * 2 * groups * 16 * 2 + 8 * ring_bytes(format, parts);
+}
+
+bool stream_has_room(uint32_t k, uint32_t group_size, uint32_t parts) {
+  return group_size == 0 || parts * 2 * (k / group_size) * 2 <= kGroupPieces * 256;
 }
 
 const void* stream_kernel_for(ops::WeightFormat format, uint32_t parts, bool prepare) {

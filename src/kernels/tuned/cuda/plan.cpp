@@ -187,10 +187,7 @@ size_t Planner::plan_matmuls(const MatmulGroup& group, const GpuDispatch* norm) 
   const uint32_t k = args.weight.k;
   if (group.capacity == 0) return taken;
   const bool alone = group.capacity == 1 && (!norm || !overwrites(group, *norm));
-  const uint32_t shared =
-      stream_shared_bytes(k, group.capacity, args.weight.group_size, stream_parts(group));
-  const bool stream =
-      group.capacity <= kStreamRows && shared + kStreamStaticBytes <= facts_.max_shared_bytes / 2;
+  const bool stream = group.capacity <= kStreamRows && blocks_of_stream(group) > 0;
   if (stream && alone) {
     plan_stream(group, norm, nullptr, nullptr);
     return taken;
@@ -204,6 +201,16 @@ size_t Planner::plan_matmuls(const MatmulGroup& group, const GpuDispatch* norm) 
     plan_tiled(group, halves, unscale);
   }
   return taken;
+}
+
+// Blocks of the stream kernel that a multiprocessor holds at a time; 0 if it is not for these.
+uint32_t Planner::blocks_of_stream(const MatmulGroup& group) const {
+  const ops::WeightArgs& w = dispatches_[group.first].args_as<ops::MatmulArgs>().weight;
+  const uint32_t parts = stream_parts(group);
+  if (!stream_has_room(w.k, w.group_size, parts)) return 0;
+  return std::min(2U, facts_.max_shared_bytes /
+                          (stream_shared_bytes(w.format, w.k, group.capacity, w.group_size, parts) +
+                           kStreamStaticBytes));
 }
 
 // Tiles of 16 outputs that a warp takes at a time: two where there are many, as each reads the rows
@@ -242,7 +249,7 @@ void Planner::plan_stream(const MatmulGroup& group, const GpuDispatch* norm, uin
                           float* unscale) {
   const GpuDispatch& first = dispatches_[group.first];
   const auto& args = first.args_as<ops::MatmulArgs>();
-  const uint32_t blocks = 2 * facts_.multiprocessors;
+  const uint32_t blocks = blocks_of_stream(group) * facts_.multiprocessors;
   StreamParams p{};
   const uint32_t parts = stream_parts(group);
   p.matmul = matmul_params(group, group.gated ? 16 : 16 * parts);
@@ -258,7 +265,9 @@ void Planner::plan_stream(const MatmulGroup& group, const GpuDispatch* norm, uin
   }
   add(stream_kernel_for(args.weight.format, parts, !halves),
       group.gated ? "matmul_gated" : "matmul", {std::min(p.tiles, blocks)}, {kThreads},
-      stream_shared_bytes(args.weight.k, group.capacity, args.weight.group_size, parts), p);
+      stream_shared_bytes(args.weight.format, args.weight.k, group.capacity, args.weight.group_size,
+                          parts),
+      p);
 }
 
 void Planner::plan_tiled(const MatmulGroup& group, uint16_t* halves, float* unscale) {

@@ -19,7 +19,7 @@ inline constexpr uint32_t kTiledArrivals = 4096;
 inline constexpr uint32_t kAttentionArrivals = 1U << 17;
 inline constexpr uint64_t kCounterBytes = (kTiledArrivals + kAttentionArrivals) * sizeof(uint32_t);
 // Static shared memory of the stream kernels, at most.
-inline constexpr uint32_t kStreamStaticBytes = 17 * 1024;
+inline constexpr uint32_t kStreamStaticBytes = 10 * 1024;
 
 // A part of the workspace, as large as the largest launch needs it.
 struct Region {
@@ -77,6 +77,7 @@ class Planner {
   size_t plan_matmuls(const MatmulGroup& group, const GpuDispatch* norm);
   bool overwrites(const MatmulGroup& group, const GpuDispatch& norm) const;
   MatmulParams matmul_params(const MatmulGroup& group, uint32_t tile_outputs) const;
+  uint32_t blocks_of_stream(const MatmulGroup& group) const;
   uint32_t stream_parts(const MatmulGroup& group) const;
   void plan_prepare(const MatmulGroup& group, const GpuDispatch* norm, bool stream,
                     uint16_t* halves, float* unscale);

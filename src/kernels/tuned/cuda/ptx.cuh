@@ -50,9 +50,9 @@ __device__ __forceinline__ void copy_async(uint32_t to, const void* from, bool v
                : "memory");
 }
 
-// 16 bytes of which the first `bytes` are copied and the rest are zeros.
-__device__ __forceinline__ void copy_async_part(uint32_t to, const void* from, uint32_t bytes) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(to), "l"(from), "r"(bytes)
+// The same for what is read once, with the rest of its 128 bytes to the second-level cache.
+__device__ __forceinline__ void copy_async_once(uint32_t to, const void* from) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;\n" ::"r"(to), "l"(from)
                : "memory");
 }
 
