@@ -13,6 +13,7 @@ __device__ __forceinline__ void fetch_queries_of_token(const AttentionParams& p,
                                                        uint32_t kv_head, char* query) {
   using M = SplitMemory<kDim>;
   const float factor = p.args.scale * kLog2E;
+#pragma unroll 2
   for (uint32_t i = threadIdx.x; i < 16 * kDim / 2; i += blockDim.x) {
     const uint32_t head = i / (kDim / 2), dim = i % (kDim / 2) * 2;
     float2 v = make_float2(0, 0);
@@ -41,15 +42,20 @@ __device__ __forceinline__ void fetch_split(const AttentionParams& p, uint32_t p
     address[i] =
         reinterpret_cast<uint64_t>(key_address(p, pages_begin, position, kv_head, M::kRowBytes));
   }
-#pragma unroll
+#pragma unroll 1
   for (uint32_t which = 0; which < 2; ++which) {
+    const uint32_t tile = which ? values : keys;
 #pragma unroll
-    for (uint32_t i = 0; i < kSplit / kRowsAtOnce; ++i) {
-      const uint32_t row = i * kRowsAtOnce + lane / kPieces, piece = lane % kPieces;
-      const uint64_t from = __shfl_sync(0xffffffffU, address[i * kRowsAtOnce / 32], row % 32) +
-                            (which ? plane : 0) + piece * 16;
-      copy_async(M::at(which ? values : keys, row, piece), reinterpret_cast<const void*>(from),
-                 begin + row <= last);
+    for (uint32_t half = 0; half < 2; ++half) {
+#pragma unroll 4
+      for (uint32_t i = 0; i < kSplit / 2 / kRowsAtOnce; ++i) {
+        const uint32_t in_half = i * kRowsAtOnce + lane / kPieces, piece = lane % kPieces;
+        const uint32_t row = half * 32 + in_half;
+        const uint64_t from =
+            __shfl_sync(0xffffffffU, address[half], in_half) + (which ? plane : 0) + piece * 16;
+        copy_async(M::at(tile, row, piece), reinterpret_cast<const void*>(from),
+                   begin + row <= last);
+      }
     }
     copy_async_commit();
   }
@@ -75,46 +81,48 @@ __device__ __forceinline__ void store_partial(const AttentionParams& p, float* t
   }
 }
 
-// Merges the splits of a row in order. A thread has up to kLines pieces of four elements, so that
-// all loads of a split are on their way together.
+// Merges the splits of a row in order. They come through `memory`, which held keys and values, as
+// many together as fit.
 template <uint32_t kDim>
 __device__ __forceinline__ void combine(const AttentionParams& p, uint32_t row, uint32_t kv_head,
-                                        uint32_t pages_begin, uint32_t splits) {
+                                        uint32_t pages_begin, uint32_t splits, char* memory) {
   constexpr uint32_t kThreads = kDecodeWarps * 32;
   constexpr uint32_t kLines = kMaxGroup * kDim / 4 / kThreads;
-  constexpr uint32_t kAtOnce = 24 / kLines;  // splits whose loads are on their way together
+  constexpr uint32_t kMemory = kDecodeWarps * 2 * SplitMemory<kDim>::kTileBytes;
   const uint32_t stride = partial_floats(p.group, kDim), pieces = p.group * kDim / 4;
+  const uint32_t together = kMemory / (stride * static_cast<uint32_t>(sizeof(float)));
   float out[kLines][4] = {}, sum[kLines] = {}, peak[kLines];
 #pragma unroll
   for (float& v : peak) v = -INFINITY;
-  for (uint32_t begin = 0; begin < splits; begin += kAtOnce) {
-    float4 value[kAtOnce][kLines];
-    float2 next[kAtOnce][kLines];
-#pragma unroll
-    for (uint32_t j = 0; j < kAtOnce; ++j) {
-      const uint32_t index = partial_index(p, row, pages_begin, smaller(begin + j, splits - 1));
+  for (uint32_t begin = 0; begin < splits; begin += together) {
+    const uint32_t count = smaller(together, splits - begin);
+    __syncthreads();
+#pragma unroll 4
+    for (uint32_t i = threadIdx.x; i < count * stride / 4; i += kThreads) {
+      const uint32_t split = i / (stride / 4), piece = i % (stride / 4);
+      const uint32_t index = partial_index(p, row, pages_begin, begin + split);
       const float* from =
           p.partials + (static_cast<size_t>(index) * p.args.kv.kv_heads + kv_head) * stride;
+      copy_async(shared_address(memory) + i * 16, from + piece * 4, true);
+    }
+    copy_async_commit();
+    copy_async_wait<0>();
+    __syncthreads();
+#pragma unroll 2
+    for (uint32_t s = 0; s < count; ++s) {
+      const float* from = reinterpret_cast<const float*>(memory) + s * stride;
 #pragma unroll
       for (uint32_t i = 0; i < kLines; ++i) {
         const uint32_t piece = smaller(threadIdx.x + i * kThreads, pieces - 1);
-        value[j][i] = __ldcg(reinterpret_cast<const float4*>(from) + piece);
-        next[j][i] =
-            __ldcg(reinterpret_cast<const float2*>(from + p.group * kDim) + piece * 4 / kDim);
-      }
-    }
-#pragma unroll
-    for (uint32_t j = 0; j < kAtOnce; ++j) {
-      if (begin + j >= splits) break;
-#pragma unroll
-      for (uint32_t i = 0; i < kLines; ++i) {
-        const MergeFactors f = merge_factors(peak[i], next[j][i].x);
-        const float4& v = value[j][i];
+        const float4 v = reinterpret_cast<const float4*>(from)[piece];
+        const float2 next =
+            reinterpret_cast<const float2*>(from + p.group * kDim)[piece * 4 / kDim];
+        const MergeFactors f = merge_factors(peak[i], next.x);
         out[i][0] = merge(f, out[i][0], v.x);
         out[i][1] = merge(f, out[i][1], v.y);
         out[i][2] = merge(f, out[i][2], v.z);
         out[i][3] = merge(f, out[i][3], v.w);
-        sum[i] = merge(f, sum[i], next[j][i].y);
+        sum[i] = merge(f, sum[i], next.y);
         peak[i] = f.peak;
       }
     }
@@ -183,7 +191,8 @@ __global__ void __launch_bounds__(kDecodeWarps * 32)
   }
   __syncthreads();
   __threadfence();
-  if (arrived == blocks - 1) combine<kDim>(p, row, kv_head, step.pages_begin, splits);
+  if (arrived == blocks - 1)
+    combine<kDim>(p, row, kv_head, step.pages_begin, splits, reinterpret_cast<char*>(dynamic));
 }
 
 // Rows first..end-1 of one sequence, at most 16 for each subtile; a warp does 16 rows of one head.

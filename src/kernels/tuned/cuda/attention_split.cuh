@@ -88,6 +88,13 @@ __device__ __forceinline__ void score(uint32_t keys, uint32_t query, float (&s)[
   }
 }
 
+// 2^x, good to two units in the last place; 0 for -inf.
+__device__ __forceinline__ float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 __device__ __forceinline__ float quad_max(float v) {
   v = fmaxf(v, __shfl_xor_sync(0xffffffffU, v, 1));
   return fmaxf(v, __shfl_xor_sync(0xffffffffU, v, 2));
@@ -126,7 +133,7 @@ __device__ __forceinline__ void attend_split(uint32_t keys, uint32_t values, uin
 #pragma unroll
       for (uint32_t e = 0; e < 2; ++e) {
         float& v = s[n][i * 2 + e];
-        v = exp2f(__fsub_rn(v, base));
+        v = exp2_fast(__fsub_rn(v, base));
         sum = __fadd_rn(sum, v);
       }
     }
@@ -162,7 +169,7 @@ struct MergeFactors {
 __device__ __forceinline__ MergeFactors merge_factors(float running_peak, float next_peak) {
   const float peak = fmaxf(running_peak, next_peak);
   if (peak == -INFINITY) return {peak, 1, 1};
-  return {peak, exp2f(__fsub_rn(running_peak, peak)), exp2f(__fsub_rn(next_peak, peak))};
+  return {peak, exp2_fast(__fsub_rn(running_peak, peak)), exp2_fast(__fsub_rn(next_peak, peak))};
 }
 
 __device__ __forceinline__ float merge(const MergeFactors& f, float running, float next) {

@@ -61,30 +61,67 @@ struct TileGroups {
     return (shape.k >> shape.group_shift) * 16 * sizeof(uint16_t);
   }
 
-  // What this thread brings of the next tile's.
-  uint4 held[kQuantized ? kGroupPieces : 1];
+  static constexpr uint32_t kHeld = kQuantized ? kGroupPieces : 1;
+  static constexpr uint32_t kNone = ~0U;
+
+  // What this thread brings of each tile's: which array (its low bit: biases) and where in it.
+  uint32_t place[kHeld];
+  uint4 held[kHeld];
+
+  __device__ __forceinline__ void set(const MatrixShape& shape) {
+    if constexpr (kQuantized) {
+      const uint32_t pieces = array_bytes(shape) / 16;
+#pragma unroll
+      for (uint32_t i = 0; i < kHeld; ++i) {
+        const uint32_t piece = threadIdx.x + i * 256;
+        place[i] = piece < kTiles * 2 * pieces ? piece / pieces << 16 | piece % pieces * 16 : kNone;
+      }
+    }
+  }
+
+  // The end of a matrix whose rows do not fill 16 bytes. Seldom, and so not inline: what a kernel
+  // does not need pushes the next one out of the instruction cache.
+  static __device__ __noinline__ uint4 load_part(const uint8_t* from, uint32_t bytes) {
+    uint32_t words[4] = {};
+#pragma unroll
+    for (uint32_t e = 0; e < 8; ++e) {
+      if (e * 2 >= bytes) continue;
+      const uint32_t value = *reinterpret_cast<const uint16_t*>(from + e * 2);
+      words[e / 2] |= value << e % 2 * 16;
+    }
+    return make_uint4(words[0], words[1], words[2], words[3]);
+  }
 
   // By the whole block: the rows lie one after the other. Pieces past the matrix are zeros.
   __device__ __forceinline__ void fetch(const MatmulParams& p, uint32_t tile) {
     if constexpr (kQuantized) {
-      const uint32_t bytes = array_bytes(p.shape), pieces = bytes / 16;
+      const uint32_t row_bytes = array_bytes(p.shape) / 16;
+      const uint8_t* arrays[kTiles][2];
+      uint32_t bytes[kTiles];  // of the matrix from the tile's first row on
 #pragma unroll
-      for (uint32_t i = 0; i < kGroupPieces; ++i) {
-        const uint32_t piece = threadIdx.x + i * 256;
-        held[i] = make_uint4(0, 0, 0, 0);
-        if (piece >= kTiles * 2 * pieces) break;
-        const uint32_t array = piece / pieces, at = piece % pieces * 16;
-        const TileRow first = first_row<kTiles>(p, tile, array / 2);
+      for (uint32_t part = 0; part < kTiles; ++part) {
+        const TileRow first = first_row<kTiles>(p, tile, part);
         const Matrix& matrix = p.matrices[first.matrix];
-        const uint8_t* source = array % 2 == 0 ? matrix.scales : matrix.biases;
-        const uint32_t from = first.row * pieces + at, end = matrix.n * pieces;
-        if (from + 16 <= end) {
-          held[i] = load_streaming(source + from);
-        } else if (from < end) {
-          auto* values = reinterpret_cast<uint16_t*>(&held[i]);
-          for (uint32_t e = 0; from + e * 2 < end; ++e) {
-            values[e] = *reinterpret_cast<const uint16_t*>(source + from + e * 2);
-          }
+        arrays[part][0] = matrix.scales + first.row * row_bytes;
+        arrays[part][1] = matrix.biases + first.row * row_bytes;
+        bytes[part] = first.row < matrix.n ? (matrix.n - first.row) * row_bytes : 0;
+      }
+#pragma unroll
+      for (uint32_t i = 0; i < kHeld; ++i) {
+        held[i] = make_uint4(0, 0, 0, 0);
+        if (place[i] == kNone) break;
+        const uint32_t array = place[i] >> 16, at = place[i] & 0xffff;
+        const bool biases = (array & 1) != 0, second = kTiles == 2 && array >= 2;
+        const uint8_t* from = biases ? arrays[0][1] : arrays[0][0];
+        uint32_t end = bytes[0];
+        if (second) {
+          from = biases ? arrays[kTiles - 1][1] : arrays[kTiles - 1][0];
+          end = bytes[kTiles - 1];
+        }
+        if (at + 16 <= end) {
+          held[i] = load_streaming(from + at);
+        } else if (at < end) {
+          held[i] = load_part(from + at, end - at);
         }
       }
     }
@@ -285,6 +322,7 @@ __global__ void __launch_bounds__(256, 2) stream_kernel(const __grid_constant__ 
 #pragma unroll
   for (uint32_t d = 0; d < kRing; ++d) load_next();
   Groups tile_groups;
+  tile_groups.set(shape);
   tile_groups.fetch(p.matmul, blockIdx.x);
 
   wait_for_previous();

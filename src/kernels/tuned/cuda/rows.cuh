@@ -66,6 +66,7 @@ template <RowSource kSource>
 __device__ __forceinline__ float inverse_rms(const RowInput& in, float* memory) {
   if constexpr (kSource != RowSource::kNorm) return 0;
   float squares = 0;
+#pragma unroll 2
   for (uint32_t at = threadIdx.x * 8; at < in.k; at += kRowThreads * 8) {
     float v[8];
     row_values<RowSource::kPlain>(in, at, 0, v);
@@ -92,6 +93,7 @@ __device__ __forceinline__ float prepare_row(const RowInput& in, float* values, 
                                              float* memory) {
   const float inverse = inverse_rms<kSource>(in, memory);
   float largest = 0;
+#pragma unroll 2
   for (uint32_t at = threadIdx.x * 8; at < in.k; at += kRowThreads * 8) {
     float v[8];
     row_values<kSource>(in, at, inverse, v);
@@ -107,6 +109,7 @@ __device__ __forceinline__ float prepare_row(const RowInput& in, float* values, 
   if (!halves) return 1;
   const float scale = row_scale(block_reduce<true>(largest, memory + 8));
   const uint32_t padded = padded_k(in.k);
+#pragma unroll 2
   for (uint32_t at = threadIdx.x * 8; at < padded; at += kRowThreads * 8) {
     float v[8] = {};
     if (at < in.k && values) {  // x may be where they were written
