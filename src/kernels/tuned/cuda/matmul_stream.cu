@@ -18,6 +18,7 @@ constexpr uint32_t kDepth = kFormat == WeightFormat::kQ4   ? (kTiles == 1 ? 5 : 
 
 // 16-byte pieces of scales and biases that a thread brings for a tile, at most.
 constexpr uint32_t kGroupPieces = 5;
+constexpr uint32_t kNoPiece = ~0U;
 
 // Shared memory: prepared rows, a tile's scales and biases, then each warp's chunks.
 __host__ __device__ constexpr uint32_t row_stride_bytes(uint32_t k) {
@@ -62,7 +63,6 @@ struct TileGroups {
   }
 
   static constexpr uint32_t kHeld = kQuantized ? kGroupPieces : 1;
-  static constexpr uint32_t kNone = ~0U;
 
   // What this thread brings of each tile's: which array (its low bit: biases) and where in it.
   uint32_t place[kHeld];
@@ -74,7 +74,8 @@ struct TileGroups {
 #pragma unroll
       for (uint32_t i = 0; i < kHeld; ++i) {
         const uint32_t piece = threadIdx.x + i * 256;
-        place[i] = piece < kTiles * 2 * pieces ? piece / pieces << 16 | piece % pieces * 16 : kNone;
+        place[i] =
+            piece < kTiles * 2 * pieces ? piece / pieces << 16 | piece % pieces * 16 : kNoPiece;
       }
     }
   }
@@ -109,7 +110,7 @@ struct TileGroups {
 #pragma unroll
       for (uint32_t i = 0; i < kHeld; ++i) {
         held[i] = make_uint4(0, 0, 0, 0);
-        if (place[i] == kNone) break;
+        if (place[i] == kNoPiece) break;
         const uint32_t array = place[i] >> 16, at = place[i] & 0xffff;
         const bool biases = (array & 1) != 0, second = kTiles == 2 && array >= 2;
         const uint8_t* from = biases ? arrays[0][1] : arrays[0][0];
