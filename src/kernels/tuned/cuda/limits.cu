@@ -1,8 +1,6 @@
 // Lets the kernels use all of a block's shared memory that the device has, and gives all of them
 // the same division of it from the cache: a multiprocessor that must change it waits until it is
 // empty.
-#include <cuda_runtime_api.h>
-
 #include "kernels/cuda_kernels.h"
 #include "kernels/entry/cuda_kernels.h"
 #include "kernels/tuned/cuda/attention_params.h"
