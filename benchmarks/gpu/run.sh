@@ -8,7 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 
 readonly SECTIONS=(build parity engine sanitizer roofline bench peer ablate blit load)
-readonly WORK=$PWD/build/gpu
+readonly WORK=build/gpu  # relative: the results name the commands
 readonly BUILD=$WORK/build BIN=$WORK/build/bin MODELS=$WORK/models JSON=$WORK/json LOGS=$WORK/logs
 readonly CONFIG=benchmarks/gpu/gpu.yaml
 readonly PYTHON=${PYTHON:-python3}
@@ -41,7 +41,7 @@ for section in "${ONLY[@]}"; do [[ " ${SECTIONS[*]} " == *" $section "* ]] || us
 export KRSERVE_TEST_DEVICE=$DEVICE
 
 # The peer's compiler is warmed while we build, so its cache must be one folder for both.
-export TORCHINDUCTOR_CACHE_DIR=$WORK/inductor TORCHINDUCTOR_FX_GRAPH_CACHE=1
+export TORCHINDUCTOR_CACHE_DIR=$PWD/$WORK/inductor TORCHINDUCTOR_FX_GRAPH_CACHE=1
 
 if [ "$QUICK" = yes ] && [ "$DEVICE" = cpu ]; then  # a dry run of the script where there is no GPU
   readonly LARGE=qwen2.5-0.5b SMALL=tiny PROMPT=32 LONG_PROMPT=64 GENERATED=8 REPEAT=2 BATCHES=(1 2)
@@ -123,7 +123,7 @@ unpack() {
 configure() {
   local options=(-DCMAKE_BUILD_TYPE=Release -DKRSERVE_SERVER=OFF -DKRSERVE_CRATES=OFF -DKRSERVE_BENCHMARKS=ON
     -DKRSERVE_WERROR=OFF  # gcc 13 warns within fmt 9
-    "-DCMAKE_PREFIX_PATH=$WORK/deps/usr"
+    "-DCMAKE_PREFIX_PATH=$PWD/$WORK/deps/usr"
     -DCMAKE_POLICY_VERSION_MINIMUM=3.5)  # CMake 4 refuses what the packages' files ask for
   have ninja && options+=(-G Ninja)
   have ccache && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)

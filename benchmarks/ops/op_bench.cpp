@@ -3,10 +3,14 @@
 //
 // Every part is recorded many times over with weights of its own, so that they come from memory and
 // not from a cache; a recording is replayed and the median of its device times is taken.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <ctime>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -393,6 +397,15 @@ double read_bandwidth(Device& device) {
   return best;
 }
 
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text.data();
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"Time of each part of a step on a device, beside its memory's read rate"};
   std::string backend = "auto", shape = "qwen2.5-7b", out;
@@ -411,7 +424,13 @@ int run(int argc, char** argv) {
   const double limit = read_bandwidth(*device);
   std::printf("%s, read bandwidth %.0f GB/s, %s, 4 bit\n", device->info().name.c_str(), limit,
               shape.c_str());
-  Json json{{"machine", device->info().name}, {"shape", shape}, {"read_gb_per_s", limit}};
+  Json json{{"machine", device->info().name},
+            {"date", utc_now()},
+            {"command",
+             fmt::format("op_bench --device {} --shape {} --rows {} --prefill {} --context {}",
+                         backend, shape, fmt::join(rows, ","), fmt::join(prefill, ","), context)},
+            {"shape", shape},
+            {"read_gb_per_s", limit}};
   const auto table = [&](uint32_t count, bool is_prefill) {
     OpBench bench(*device, kShapes.at(shape), count, context, is_prefill, repeats);
     std::printf("\n%s of %u rows\n%-18s %10s %10s %8s %10s\n", is_prefill ? "prefill" : "decode",
