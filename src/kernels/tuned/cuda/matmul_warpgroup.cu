@@ -22,8 +22,6 @@ struct Stage {
   static constexpr uint32_t kWeightRowBytes = kPieces * 64;
   static constexpr uint32_t kBytes = 2 * kHalfBytes + kTiledOutputs * kWeightRowBytes;
   static constexpr uint32_t kCount = kPieces == 4 ? 3 : kPieces == 2 ? 4 : 5;  // stages
-  // A stage is filled two chunks after its use: by then no warpgroup works with it any more.
-  static constexpr uint32_t kAhead = kCount - 2;
   static constexpr uint32_t kAllBytes = kCount * kBytes + 1024;
 };
 
@@ -68,8 +66,8 @@ struct WarpOutputs {
   uint32_t row[2];
 };
 
-__device__ __forceinline__ WarpOutputs outputs_of(const MatmulParams& p, uint32_t warp,
-                                                  uint32_t lane) {
+[[maybe_unused]] __device__ __forceinline__ WarpOutputs outputs_of(const MatmulParams& p,
+                                                                   uint32_t warp, uint32_t lane) {
   if (p.gated) {
     const uint32_t row = blockIdx.y * (kTiledOutputs / 2) + warp * 8 + lane / 4;
     return {{&p.matrices[0], &p.matrices[1]}, {row, row}};
@@ -248,6 +246,8 @@ __device__ __forceinline__ void multiply_half(float (&acc)[kRows / 8][4],
 template <WeightFormat kFormat, uint32_t kRows>
 __device__ __forceinline__ void run_tile(const TiledParams& p) {
   using S = Stage<kFormat, kRows>;
+  // A stage is filled two chunks after its use: by then no warpgroup works with it any more.
+  constexpr uint32_t kAhead = S::kCount - 2;
   constexpr uint32_t kTiles = kRows / 8;
   extern __shared__ uint4 dynamic[];
   const uint32_t stages = (shared_address(dynamic) + 1023) / 1024 * 1024;
@@ -265,7 +265,7 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
   WeightCopies<kFormat> weight_copies;
   weight_copies.set(p.matmul);
 #pragma unroll
-  for (uint32_t s = 0; s < S::kAhead; ++s) {
+  for (uint32_t s = 0; s < kAhead; ++s) {
     if (begin + s >= end) break;
     weight_copies.copy(shape, begin + s, stages + s * S::kBytes + 2 * S::kHalfBytes);
   }
@@ -292,12 +292,12 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
   float4* partials =
       static_cast<float4*>(p.partials) + static_cast<size_t>(tile) * kSlices * kPartial;
 #pragma unroll
-  for (uint32_t s = 0; s < S::kAhead; ++s) {
+  for (uint32_t s = 0; s < kAhead; ++s) {
     if (begin + s < end) row_copies.copy(p, begin + s, stages + s * S::kBytes);
     copy_async_commit();
   }
   uint32_t first_half[4][4], second_half[4][4];
-  copy_async_wait<S::kAhead - 1>();
+  copy_async_wait<kAhead - 1>();
   fence_for_matrix_reads();
   __syncthreads();
   uint32_t chunk = begin, stage = 0;
@@ -308,9 +308,9 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
   for (uint32_t slice = first_slice; slice < first_slice + slices; ++slice) {
     const uint32_t slice_end = slice_begin(slice + 1, chunks);
     for (; chunk < slice_end; ++chunk) {
-      const uint32_t ahead = chunk + S::kAhead;
+      const uint32_t ahead = chunk + kAhead;
       if (ahead < end) {
-        const uint32_t to = stages + (stage + S::kAhead) % S::kCount * S::kBytes;
+        const uint32_t to = stages + (stage + kAhead) % S::kCount * S::kBytes;
         row_copies.copy(p, ahead, to);
         weight_copies.copy(shape, ahead, to + 2 * S::kHalfBytes);
       }
@@ -324,7 +324,7 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
       values = next;
       next = after;
       stage = (stage + 1) % S::kCount;
-      copy_async_wait<S::kAhead - 1>();
+      copy_async_wait<kAhead - 1>();
       fence_for_matrix_reads();
       wgmma_wait<1>();
       __syncthreads();
