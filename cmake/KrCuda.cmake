@@ -41,15 +41,15 @@ endif()
 # Our own -gencode options, and below C++20: what CMake knows is older than the compilers.
 execute_process(COMMAND ${kr_nvcc} --list-gpu-arch OUTPUT_VARIABLE kr_nvcc_knows)
 set(kr_cuda_options "")
-set(kr_cuda_built "")
+set(KR_CUDA_BUILT "")
 foreach(arch IN LISTS KRSERVE_CUDA_ARCHITECTURES)
   string(REGEX REPLACE "[^0-9]" "" kr_arch_number ${arch})
   if(kr_nvcc_knows MATCHES "compute_${kr_arch_number}[^0-9]")
     string(APPEND kr_cuda_options " -gencode=arch=compute_${arch},code=sm_${arch}")
-    list(APPEND kr_cuda_built ${arch})
+    list(APPEND KR_CUDA_BUILT ${arch})
   endif()
 endforeach()
-if(NOT kr_cuda_built)
+if(NOT KR_CUDA_BUILT)
   message(FATAL_ERROR "${kr_nvcc} knows none of KRSERVE_CUDA_ARCHITECTURES "
     "'${KRSERVE_CUDA_ARCHITECTURES}'; it knows: ${kr_nvcc_knows}")
 endif()
@@ -95,5 +95,5 @@ target_include_directories(krserve_cudart SYSTEM INTERFACE ${KRSERVE_CUDA_INCLUD
 target_link_libraries(krserve_cudart INTERFACE ${KRSERVE_CUDART} Threads::Threads ${CMAKE_DL_LIBS} rt)
 
 set(KR_CUDA ON)
-message(STATUS "CUDA back end: built with nvcc ${kr_nvcc_version} for ${kr_cuda_built}, "
+message(STATUS "CUDA back end: built with nvcc ${kr_nvcc_version} for ${KR_CUDA_BUILT}, "
   "${KRSERVE_CUDART}")

@@ -195,10 +195,13 @@ __device__ __forceinline__ const uint8_t* key_address(const AttentionParams& p,
 }
 
 // Where a split's partial result lies: the first of each row by itself, the others by the place of
-// their positions in the page list, which no two sequences share.
+// their positions in the page list, which no two sequences share. A row that is the only one has
+// all the place, so that it always fits.
 __device__ __forceinline__ uint32_t partial_index(const AttentionParams& p, uint32_t row,
                                                   uint32_t pages_begin, uint32_t split) {
-  return split == 0 ? row : p.row_capacity + pages_begin * p.args.kv.page_tokens / kSplit + split;
+  if (split == 0) return row;
+  const uint32_t before = p.row_capacity == 1 ? 0 : pages_begin * p.args.kv.page_tokens / kSplit;
+  return p.row_capacity + before + split;
 }
 
 // A row that no other row of the step shares its sequence with, and whose splits fit the memory for

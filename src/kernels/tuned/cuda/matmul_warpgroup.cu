@@ -357,6 +357,8 @@ __global__ void __launch_bounds__(kThreads,
     warpgroup_kernel(const __grid_constant__ TiledParams p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   run_tile<kFormat, kRows>(p);
+#else
+  __trap();  // no plan chooses it here
 #endif
 }
 

@@ -40,6 +40,14 @@ void Planner::run() {
   for (size_t at = 0; at < dispatches_.size();) at += plan_at(at);
 }
 
+bool Planner::has_warpgroups() const {
+#ifdef KR_CUDA_90A
+  return facts_.compute_capability == 90;
+#else
+  return false;
+#endif
+}
+
 // Plans what begins at `at`; how many dispatches that were.
 size_t Planner::plan_at(size_t at) {
   const GpuDispatch& d = dispatches_[at];

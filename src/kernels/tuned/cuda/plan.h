@@ -81,8 +81,8 @@ class Planner {
   uint32_t stream_parts(const MatmulGroup& group) const;
   void plan_prepare(const MatmulGroup& group, const GpuDispatch* norm, bool stream,
                     uint16_t* halves, float* unscale);
-  // Hopper's own instructions, which later GPUs do not have.
-  bool has_warpgroups() const { return facts_.compute_capability == 90; }
+  // Hopper's own instructions, which later GPUs do not have; compiled for 90a alone.
+  bool has_warpgroups() const;
   void plan_stream(const MatmulGroup& group, const GpuDispatch* norm, uint16_t* halves,
                    float* unscale);
   void plan_tiled(const MatmulGroup& group, uint16_t* halves, float* unscale);
