@@ -1,5 +1,7 @@
 // rope_kv_write and paged_attention over a paged cache: single rows, runs of rows, and both mixed.
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "kernels/ops/paged_attention.h"
 #include "kernels/ops/rope_kv_write.h"
@@ -10,6 +12,14 @@ namespace {
 
 using ops::FloatType;
 using ops::Op;
+
+Bytes repeated(const Bytes& pattern, size_t bytes) {
+  Bytes out(bytes);
+  for (size_t at = 0; at < bytes; at += pattern.size()) {
+    std::memcpy(out.data() + at, pattern.data(), std::min(pattern.size(), bytes - at));
+  }
+  return out;
+}
 
 struct Sequence {
   uint32_t first;  // position of its first row in the step
@@ -24,6 +34,8 @@ struct Shape {
 // A step of some sequences over a cache in two segments whose earlier positions hold random values.
 struct Step {
   static constexpr uint32_t kPageTokens = 16, kShift = 6, kSegments = 2;
+  // Values of a segment before they repeat: a prime, so that pages, heads and rows all differ.
+  static constexpr uint32_t kPattern = 10007;
   enum : int { kParams, kQ, kK, kV, kTable, kOut, kSegment0, kSegment1 };
 
   ops::KvLayout kv{};
@@ -49,8 +61,8 @@ struct Step {
     contents.push_back(Content::of(rotary_table()));
     floats(size_t{rows} * of.heads * of.head_dim);
     for (uint32_t s = 0; s < kSegments; ++s) {
-      const size_t elements = (kv.page_bytes << kShift) / ops::bytes_of(of.type);
-      contents.push_back({to_type(random_floats(random, elements), of.type)});
+      contents.push_back(
+          {repeated(to_type(random_floats(random, kPattern), of.type), kv.page_bytes << kShift)});
     }
     calls.push_back(OpCall::of(Op::kRopeKvWrite,
                                ops::RopeKvWriteArgs{kv, layout, of.heads, 0, 1e-6f},
@@ -93,15 +105,18 @@ struct Step {
     return bytes;
   }
 
-  Floats rotary_table() const {
-    constexpr uint32_t kPositions = 2048;
-    Floats table(size_t{kPositions} * shape.head_dim);
+  const Floats& rotary_table() const {
+    constexpr uint32_t kPositions = 1100;
+    static std::map<uint32_t, Floats> tables;  // by head size: sines are slow under sanitizers
+    Floats& table = tables[shape.head_dim];
+    if (!table.empty()) return table;
+    table.resize(size_t{kPositions} * shape.head_dim);
     const uint32_t half = shape.head_dim / 2;
-    for (uint32_t p = 0; p < kPositions; ++p) {
-      for (uint32_t i = 0; i < half; ++i) {
-        const double angle = p * std::pow(10000.0, -2.0 * i / shape.head_dim);
-        table[size_t{p} * shape.head_dim + i] = static_cast<float>(std::cos(angle));
-        table[size_t{p} * shape.head_dim + half + i] = static_cast<float>(std::sin(angle));
+    for (uint32_t i = 0; i < half; ++i) {
+      const double frequency = std::pow(10000.0, -2.0 * i / shape.head_dim);
+      for (uint32_t p = 0; p < kPositions; ++p) {
+        table[size_t{p} * shape.head_dim + i] = static_cast<float>(std::cos(p * frequency));
+        table[size_t{p} * shape.head_dim + half + i] = static_cast<float>(std::sin(p * frequency));
       }
     }
     return table;

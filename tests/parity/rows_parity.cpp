@@ -181,7 +181,7 @@ TEST_P(Parity, DrawnTokensAreTheReferencesButForRounding) {
   std::mt19937 random(12);
   for (const uint32_t vocab : {300U, 151936U}) {
     std::vector<ops::SampleRow> samples;
-    for (uint32_t i = 0; i < 48; ++i) {
+    for (uint32_t i = 0; i < (vocab > 1000 ? 16U : 48U); ++i) {
       ops::SampleRow row = greedy(i);
       row.flags = i % 8 == 7 ? uint32_t{ops::kSamplePenalties} : 0;
       row.counter = i;
