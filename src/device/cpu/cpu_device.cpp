@@ -41,7 +41,7 @@ class CpuDevice final : public Device {
       : spin_us_(spin_us),
         table_(kernels::cpu_kernel_table(level)),
         team_(std::make_shared<WorkerTeam>(workers, spin_us, table_)),
-        counter_(std::make_shared<CpuMemoryCounter>()) {
+        counter_(std::make_shared<MemoryCounter>()) {
     info_.backend = "cpu";
     info_.name =
         fmt::format("{} ({} workers, {})", processor_name(), workers, kernels::to_string(level));
@@ -90,7 +90,7 @@ class CpuDevice final : public Device {
   const uint32_t spin_us_;
   const kernels::CpuKernelTable& table_;
   std::shared_ptr<WorkerTeam> team_;
-  std::shared_ptr<CpuMemoryCounter> counter_;
+  std::shared_ptr<MemoryCounter> counter_;
   DeviceInfo info_;
 };
 

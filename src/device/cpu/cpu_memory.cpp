@@ -15,24 +15,7 @@ constexpr uint64_t kHugePage = 2 * kMiB;
 
 }  // namespace
 
-void CpuMemoryCounter::add(uint64_t bytes) noexcept {
-  allocations_.fetch_add(1, std::memory_order_relaxed);
-  const uint64_t live = live_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  uint64_t peak = peak_bytes_.load(std::memory_order_relaxed);
-  while (live > peak && !peak_bytes_.compare_exchange_weak(peak, live, std::memory_order_relaxed)) {
-  }
-}
-
-void CpuMemoryCounter::remove(uint64_t bytes) noexcept {
-  live_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
-}
-
-DeviceMemory CpuMemoryCounter::snapshot() const {
-  return {allocations_.load(std::memory_order_relaxed), live_bytes_.load(std::memory_order_relaxed),
-          peak_bytes_.load(std::memory_order_relaxed)};
-}
-
-CpuBuffer::CpuBuffer(uint64_t bytes, Storage storage, std::shared_ptr<CpuMemoryCounter> counter)
+CpuBuffer::CpuBuffer(uint64_t bytes, Storage storage, std::shared_ptr<MemoryCounter> counter)
     : bytes_(bytes), storage_(storage), counter_(std::move(counter)) {
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   if (bytes == 0 || bytes > UINT64_MAX - page) {

@@ -1,31 +1,18 @@
-// Buffers and heaps of the CPU device, and the count of what was allocated.
+// Buffers and heaps of the CPU device.
 #pragma once
 
-#include <atomic>
 #include <memory>
 
 #include "device/buffer.h"
-#include "device/device.h"
+#include "device/memory_counter.h"
 
 namespace krserve {
-
-class CpuMemoryCounter {
- public:
-  void add(uint64_t bytes) noexcept;
-  void remove(uint64_t bytes) noexcept;
-  DeviceMemory snapshot() const;
-
- private:
-  std::atomic<uint64_t> allocations_{0};
-  std::atomic<uint64_t> live_bytes_{0};
-  std::atomic<uint64_t> peak_bytes_{0};
-};
 
 // Anonymous memory, page-aligned, zero on first touch. Large ones ask for huge pages.
 class CpuBuffer final : public Buffer {
  public:
   // Throws OutOfMemoryError.
-  CpuBuffer(uint64_t bytes, Storage storage, std::shared_ptr<CpuMemoryCounter> counter);
+  CpuBuffer(uint64_t bytes, Storage storage, std::shared_ptr<MemoryCounter> counter);
   ~CpuBuffer() override;
 
   std::byte* contents() const override { return data_; }
@@ -37,7 +24,7 @@ class CpuBuffer final : public Buffer {
   uint64_t bytes_;
   uint64_t mapped_bytes_ = 0;
   Storage storage_;
-  std::shared_ptr<CpuMemoryCounter> counter_;
+  std::shared_ptr<MemoryCounter> counter_;
 };
 
 class CpuWrappedBuffer final : public Buffer {
@@ -56,7 +43,7 @@ class CpuWrappedBuffer final : public Buffer {
 
 class CpuHeap final : public Heap {
  public:
-  CpuHeap(uint64_t bytes, Storage storage, std::shared_ptr<CpuMemoryCounter> counter)
+  CpuHeap(uint64_t bytes, Storage storage, std::shared_ptr<MemoryCounter> counter)
       : buffer_(bytes, storage, std::move(counter)) {}
   Buffer& buffer() override { return buffer_; }
 

@@ -18,6 +18,7 @@
 #include "device/cuda/cuda_clock.h"
 #include "device/cuda/cuda_facts.h"
 #include "device/cuda/cuda_memory.h"
+#include "device/memory_counter.h"
 
 namespace krserve {
 
@@ -38,7 +39,7 @@ struct CudaContext {
   const CudaFacts facts;
   const StreamWriteValue64 write_value;  // null: the ends of command buffers are asked for
   std::chrono::nanoseconds close_patience{0};
-  CudaMemoryCounter memory;
+  MemoryCounter memory;
 
   // For the calling thread.
   void make_current() const noexcept { cudaSetDevice(facts.ordinal); }

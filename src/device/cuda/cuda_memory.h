@@ -1,27 +1,13 @@
-// Buffers and heaps of the CUDA device, and the count of what was allocated.
+// Buffers and heaps of the CUDA device.
 #pragma once
 
-#include <atomic>
 #include <memory>
 
 #include "device/buffer.h"
-#include "device/device.h"
 
 namespace krserve {
 
 struct CudaContext;
-
-class CudaMemoryCounter {
- public:
-  void add(uint64_t bytes) noexcept;
-  void remove(uint64_t bytes) noexcept;
-  DeviceMemory snapshot() const;
-
- private:
-  std::atomic<uint64_t> allocations_{0};
-  std::atomic<uint64_t> live_bytes_{0};
-  std::atomic<uint64_t> peak_bytes_{0};
-};
 
 enum class CudaMemoryKind {
   kDevice,

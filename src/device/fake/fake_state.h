@@ -57,7 +57,7 @@ struct FakeState {
   std::vector<FakeInjection> injections;
   std::vector<std::weak_ptr<FakeLane>> lanes;
   std::map<std::string, uint64_t> durations;
-  std::shared_ptr<CpuMemoryCounter> memory = std::make_shared<CpuMemoryCounter>();
+  std::shared_ptr<MemoryCounter> memory = std::make_shared<MemoryCounter>();
   kernels::Scratch scratch;
 
  private:
