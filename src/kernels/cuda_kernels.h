@@ -16,7 +16,8 @@ struct GpuFacts {
 };
 
 // Device memory that the launches of these dispatches need beside their buffers. It must be zero
-// when it is new; launches leave the parts that must be zero so.
+// when it is new; launches leave the parts that must be zero so. Both throw std::invalid_argument
+// for a dispatch that no kernel can do.
 uint64_t workspace_bytes(std::span<const GpuDispatch> dispatches, const GpuFacts& facts);
 
 // The launches for dispatches that follow each other without copies or fills in between. Dispatches

@@ -1,6 +1,7 @@
 #include "device/cuda/cuda_program.h"
 
 #include <algorithm>
+#include <stdexcept>
 #include <string_view>
 
 #include "base/error.h"
@@ -176,7 +177,12 @@ std::unique_ptr<CudaProgram> CudaPlanner::plan(const CudaCommandList& list, bool
                                                const std::string& label) {
   context_->make_current();
   const std::lock_guard lock(mutex_);
-  auto program = std::make_unique<CudaProgram>(list, context_->facts.gpu, workspace_of(list));
+  std::unique_ptr<CudaProgram> program;
+  try {
+    program = std::make_unique<CudaProgram>(list, context_->facts.gpu, workspace_of(list));
+  } catch (const std::invalid_argument& refused) {  // kernels know no errors of ours
+    throw_error<DeviceError>("cuda_queue.plan", "'{}': {}", label, refused.what());
+  }
   if (!repeated || !list.is_recordable() || program->parts() < kSmallestGraph) return program;
   cudaError_t code = cudaSuccess;
   std::string error = "cudaStreamCreate";

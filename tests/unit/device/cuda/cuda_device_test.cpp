@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "fake_runtime.h"
+#include "kernels/ops/matmul.h"
 #include "kernels/ops/silu_mul.h"
 #include "kernels/ops/step_params.h"
 
@@ -241,6 +242,20 @@ TEST_F(CudaDeviceTest, ABindingPastTheEndOfItsBufferIsRefused) {
   auto commands = compute_->begin(CommandBufferUse::kOnce, "bad");
   const BufferView buffers[] = {{one.get(), 60, 41}};
   EXPECT_THROW(commands->dispatch(ops::Op::kSiluMul, ops::SiluMulArgs{}, buffers), DeviceError);
+}
+
+TEST_F(CudaDeviceTest, ADispatchThatNoKernelCanDoRefusesItsCommitOnly) {
+  const Step step = make_step();
+  const float expected = run_step(step, encode(step, CommandBufferUse::kOnce));
+  auto commands = compute_->begin(CommandBufferUse::kOnce, "bad groups");
+  ops::MatmulArgs args{};
+  args.weight = {kDim, kDim, ops::WeightFormat::kQ4, ops::FloatType::kF32, 16};
+  const BufferView x = whole(*step.x);
+  const BufferView buffers[] = {whole(*step.params), x, x, x, x, {}, x};
+  commands->dispatch(ops::Op::kMatmul, args, buffers);
+  EXPECT_THAT(device_error([&] { compute_->commit(commands, {}, {}); }),
+              ::testing::AllOf(HasSubstr("'bad groups'"), HasSubstr("groups of 16")));
+  EXPECT_EQ(run_step(step, encode(step, CommandBufferUse::kOnce)), expected);
 }
 
 TEST_F(CudaDeviceTest, WhatIsOfAnotherDeviceIsRefused) {

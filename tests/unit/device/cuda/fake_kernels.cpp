@@ -4,6 +4,7 @@
 #include "fake_runtime.h"
 #include "kernels/cpu_kernels.h"
 #include "kernels/cuda_kernels.h"
+#include "kernels/single_source/launch.h"
 
 namespace krserve::kernels::cuda {
 namespace {
@@ -33,7 +34,11 @@ void run(const std::byte* bytes) {
 
 }  // namespace
 
+// Refuses what the real plan refuses.
 uint64_t workspace_bytes(std::span<const GpuDispatch> dispatches, const GpuFacts&) {
+  for (const GpuDispatch& dispatch : dispatches) {
+    static_cast<void>(single_source::dialect_workspace_bytes(dispatch));
+  }
   return kWorkspaceBytes * dispatches.size();
 }
 
