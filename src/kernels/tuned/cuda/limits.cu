@@ -37,8 +37,7 @@ int prepare_kernels(const GpuFacts& facts) {
       allow(stream_kernel_for(format, parts, false));
       allow(stream_kernel_for(format, parts, true));
     }
-    for (const PrepareSource source :
-         {PrepareSource::kPlain, PrepareSource::kNorm, PrepareSource::kSilu}) {
+    for (const RowSource source : {RowSource::kPlain, RowSource::kNorm, RowSource::kSilu}) {
       allow(prepare_kernel_for(format, source, false));
       allow(prepare_kernel_for(format, source, true));
     }

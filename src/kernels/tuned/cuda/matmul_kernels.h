@@ -18,15 +18,15 @@ inline constexpr uint32_t kTiledOutputs = 128;
 enum class TiledRows : uint32_t { k32 = 32, k64 = 64, k128 = 128 };
 const void* tiled_kernel_for(ops::WeightFormat format, TiledRows rows);
 uint32_t tiled_shared_bytes(TiledRows rows);
-// The same with Hopper's warpgroup instructions; does nothing on other GPUs. Blocks of x are along
+// The same with Hopper's warpgroup instructions; stops on other GPUs. Blocks of x are along
 // the rows, of y along the outputs.
 const void* warpgroup_kernel_for(ops::WeightFormat format, TiledRows rows);
 uint32_t warpgroup_shared_bytes(ops::WeightFormat format, TiledRows rows);
 // float4s that a tile's partial sums take, for all slices.
 uint32_t tiled_partials(TiledRows rows);
 
-enum class PrepareSource : uint32_t { kPlain, kNorm, kSilu };
-// `warpgroup`: halves in the order that the warpgroup kernel wants.
-const void* prepare_kernel_for(ops::WeightFormat format, PrepareSource source, bool warpgroup);
+// `warpgroup`: halves in the order that the warpgroup kernel wants. Never null: f32 takes the order
+// of f16.
+const void* prepare_kernel_for(ops::WeightFormat format, RowSource source, bool warpgroup);
 
 }  // namespace krserve::kernels::cuda

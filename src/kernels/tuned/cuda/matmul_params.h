@@ -70,6 +70,13 @@ struct TiledParams {
   uint32_t* arrivals;      // [tile], zero between launches
 };
 
+// What is made of a row of x before it is converted.
+enum class RowSource : uint32_t {
+  kPlain,  // x
+  kNorm,   // x / rms(x) * other, other f32 [k]
+  kSilu,   // silu(x) * other, other f32 [rows, k]
+};
+
 struct PrepareParams {
   const uint32_t* row_count;
   const float* x;      // [rows, k]

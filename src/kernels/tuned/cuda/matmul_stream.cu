@@ -3,8 +3,8 @@
 // A block is eight warps, one for each slice of K. It takes tiles of 16 or 32 outputs in turn; its
 // loads run ahead across tiles, and before the launch it depends on has ended. They go to shared
 // memory, past the first-level cache: that has not room for as much as must be on its way.
-#include "kernels/tuned/cuda/matmul_kernels.h"
 #include "kernels/tuned/cuda/rows.cuh"
+#include "kernels/tuned/cuda/with_format.h"
 
 namespace krserve::kernels::cuda {
 namespace {
@@ -382,27 +382,14 @@ uint32_t ring_bytes_of(uint32_t parts) {
   return parts == 1 ? WarpRing<kFormat, 1>::kBytes : WarpRing<kFormat, 2>::kBytes;
 }
 
-uint32_t ring_bytes(ops::WeightFormat format, uint32_t parts) {
-  switch (format) {
-    case WeightFormat::kQ4:
-      return ring_bytes_of<WeightFormat::kQ4>(parts);
-    case WeightFormat::kQ8:
-      return ring_bytes_of<WeightFormat::kQ8>(parts);
-    case WeightFormat::kF16:
-      return ring_bytes_of<WeightFormat::kF16>(parts);
-    case WeightFormat::kBF16:
-    case WeightFormat::kF32:
-      break;
-  }
-  return ring_bytes_of<WeightFormat::kBF16>(parts);
-}
-
 }  // namespace
 
 uint32_t stream_shared_bytes(ops::WeightFormat format, uint32_t k, uint32_t rows,
                              uint32_t group_size, uint32_t parts) {
   const uint32_t groups = group_size > 0 ? k / group_size : 0;
-  return row_stride_bytes(k) * rows + parts * 2 * groups * 16 * 2 + 8 * ring_bytes(format, parts);
+  const uint32_t ring =
+      with_format(format, [&](auto f) { return ring_bytes_of<decltype(f)::value>(parts); });
+  return row_stride_bytes(k) * rows + parts * 2 * groups * 16 * 2 + kSlices * ring;
 }
 
 bool stream_has_room(uint32_t k, uint32_t group_size, uint32_t parts) {
@@ -410,19 +397,7 @@ bool stream_has_room(uint32_t k, uint32_t group_size, uint32_t parts) {
 }
 
 const void* stream_kernel_for(ops::WeightFormat format, uint32_t parts, bool prepare) {
-  switch (format) {
-    case WeightFormat::kQ4:
-      return kernel_of<WeightFormat::kQ4>(parts, prepare);
-    case WeightFormat::kQ8:
-      return kernel_of<WeightFormat::kQ8>(parts, prepare);
-    case WeightFormat::kF16:
-      return kernel_of<WeightFormat::kF16>(parts, prepare);
-    case WeightFormat::kBF16:
-      return kernel_of<WeightFormat::kBF16>(parts, prepare);
-    case WeightFormat::kF32:
-      break;
-  }
-  return nullptr;
+  return with_format(format, [&](auto f) { return kernel_of<decltype(f)::value>(parts, prepare); });
 }
 
 }  // namespace krserve::kernels::cuda

@@ -4,8 +4,8 @@
 // rows. Weights go from memory to registers and are unpacked there; rows come through shared
 // memory, a few chunks ahead. With splits, several blocks share the slices of a tile and the last
 // to arrive adds their sums, in the same order as one block would.
-#include "kernels/tuned/cuda/matmul_kernels.h"
 #include "kernels/tuned/cuda/tiles.cuh"
+#include "kernels/tuned/cuda/with_format.h"
 
 namespace krserve::kernels::cuda {
 namespace {
@@ -246,17 +246,9 @@ __global__ void __launch_bounds__(kThreads,
   write_outputs(p, place, first_row + warp_n * (kRows / 2), rows, total);
 }
 
-template <WeightFormat kFormat>
-const void* tiled_of(TiledRows rows) {
-  switch (rows) {
-    case TiledRows::k32:
-      return reinterpret_cast<const void*>(&tiled_kernel<kFormat, 32>);
-    case TiledRows::k64:
-      return reinterpret_cast<const void*>(&tiled_kernel<kFormat, 64>);
-    case TiledRows::k128:
-      break;
-  }
-  return reinterpret_cast<const void*>(&tiled_kernel<kFormat, 128>);
+template <WeightFormat kFormat, uint32_t kRows>
+const void* kernel_of() {
+  return reinterpret_cast<const void*>(&tiled_kernel<kFormat, kRows>);
 }
 
 }  // namespace
@@ -270,19 +262,10 @@ uint32_t tiled_partials(TiledRows rows) {
 }
 
 const void* tiled_kernel_for(ops::WeightFormat format, TiledRows rows) {
-  switch (format) {
-    case WeightFormat::kQ4:
-      return tiled_of<WeightFormat::kQ4>(rows);
-    case WeightFormat::kQ8:
-      return tiled_of<WeightFormat::kQ8>(rows);
-    case WeightFormat::kF16:
-      return tiled_of<WeightFormat::kF16>(rows);
-    case WeightFormat::kBF16:
-      return tiled_of<WeightFormat::kBF16>(rows);
-    case WeightFormat::kF32:
-      break;
-  }
-  return nullptr;
+  return with_format(format, [&](auto f) {
+    return with_rows(rows,
+                     [](auto r) { return kernel_of<decltype(f)::value, decltype(r)::value>(); });
+  });
 }
 
 }  // namespace krserve::kernels::cuda

@@ -4,9 +4,9 @@
 // from memory to registers and are unpacked there; rows come through shared memory, a few chunks
 // ahead. While the tensor cores work on half a chunk, the other half is unpacked. Slices and splits
 // are those of matmul_tiled.cu.
-#include "kernels/tuned/cuda/matmul_kernels.h"
 #include "kernels/tuned/cuda/tiles.cuh"
 #include "kernels/tuned/cuda/wgmma.cuh"
+#include "kernels/tuned/cuda/with_format.h"
 
 namespace krserve::kernels::cuda {
 namespace {
@@ -362,63 +362,25 @@ __global__ void __launch_bounds__(kThreads,
 #endif
 }
 
-template <WeightFormat kFormat>
-const void* kernel_of(TiledRows rows) {
-  switch (rows) {
-    case TiledRows::k32:
-      return reinterpret_cast<const void*>(&warpgroup_kernel<kFormat, 32>);
-    case TiledRows::k64:
-      return reinterpret_cast<const void*>(&warpgroup_kernel<kFormat, 64>);
-    case TiledRows::k128:
-      break;
-  }
-  return reinterpret_cast<const void*>(&warpgroup_kernel<kFormat, 128>);
-}
-
-template <WeightFormat kFormat>
-uint32_t shared_bytes_of(TiledRows rows) {
-  switch (rows) {
-    case TiledRows::k32:
-      return Stage<kFormat, 32>::kAllBytes;
-    case TiledRows::k64:
-      return Stage<kFormat, 64>::kAllBytes;
-    case TiledRows::k128:
-      break;
-  }
-  return Stage<kFormat, 128>::kAllBytes;
+template <WeightFormat kFormat, uint32_t kRows>
+const void* kernel_of() {
+  return reinterpret_cast<const void*>(&warpgroup_kernel<kFormat, kRows>);
 }
 
 }  // namespace
 
 uint32_t warpgroup_shared_bytes(ops::WeightFormat format, TiledRows rows) {
-  switch (format) {
-    case WeightFormat::kQ4:
-      return shared_bytes_of<WeightFormat::kQ4>(rows);
-    case WeightFormat::kQ8:
-      return shared_bytes_of<WeightFormat::kQ8>(rows);
-    case WeightFormat::kF16:
-      return shared_bytes_of<WeightFormat::kF16>(rows);
-    case WeightFormat::kBF16:
-    case WeightFormat::kF32:
-      break;
-  }
-  return shared_bytes_of<WeightFormat::kBF16>(rows);
+  return with_format(format, [&](auto f) {
+    return with_rows(
+        rows, [](auto r) { return Stage<decltype(f)::value, decltype(r)::value>::kAllBytes; });
+  });
 }
 
 const void* warpgroup_kernel_for(ops::WeightFormat format, TiledRows rows) {
-  switch (format) {
-    case WeightFormat::kQ4:
-      return kernel_of<WeightFormat::kQ4>(rows);
-    case WeightFormat::kQ8:
-      return kernel_of<WeightFormat::kQ8>(rows);
-    case WeightFormat::kF16:
-      return kernel_of<WeightFormat::kF16>(rows);
-    case WeightFormat::kBF16:
-      return kernel_of<WeightFormat::kBF16>(rows);
-    case WeightFormat::kF32:
-      break;
-  }
-  return nullptr;
+  return with_format(format, [&](auto f) {
+    return with_rows(rows,
+                     [](auto r) { return kernel_of<decltype(f)::value, decltype(r)::value>(); });
+  });
 }
 
 }  // namespace krserve::kernels::cuda

@@ -37,6 +37,7 @@ Planner::Planner(std::span<const GpuDispatch> dispatches, const GpuFacts& facts,
     : dispatches_(dispatches), facts_(facts), layout_(layout), workspace_(workspace) {}
 
 void Planner::run() {
+  if (workspace_) launches_.reserve(dispatches_.size() + dispatches_.size() / 4);
   for (size_t at = 0; at < dispatches_.size();) at += plan_at(at);
 }
 
@@ -247,7 +248,7 @@ void Planner::plan_prepare(const MatmulGroup& group, const GpuDispatch* norm, bo
     p.values = static_cast<float*>(norm->buffers[3]);
     p.eps = norm->args_as<ops::RmsNormArgs>().eps;
   }
-  const auto source = norm ? PrepareSource::kNorm : PrepareSource::kPlain;
+  const auto source = norm ? RowSource::kNorm : RowSource::kPlain;
   const bool warpgroup = !stream && has_warpgroups();
   add(prepare_kernel_for(args.weight.format, source, warpgroup), norm ? "norm_prepare" : "prepare",
       {group.capacity}, {kThreads}, 0, p);
@@ -308,14 +309,9 @@ void Planner::plan_tiled(const MatmulGroup& group, uint16_t* halves, float* unsc
   }
 }
 
-// The same arithmetic as where it is merged with a matmul.
+// A norm or a gate that is not merged with a matmul has the same arithmetic.
 bool Planner::plan_norm_alone(const GpuDispatch& d) {
   const auto& args = d.args_as<ops::RmsNormArgs>();
-  if (args.dim == 0 || args.dim % 8 != 0 || !aligned(d.buffers[1], 16) ||
-      !aligned(d.buffers[2], 16) || !aligned(d.buffers[3], 16)) {
-    return false;
-  }
-  const uint64_t row_bytes = uint64_t{args.dim} * sizeof(float);
   PrepareParams p{};
   p.row_count = count_address(d.buffers[0], args.rows);
   p.x = static_cast<const float*>(d.buffers[1]);
@@ -323,30 +319,30 @@ bool Planner::plan_norm_alone(const GpuDispatch& d) {
   p.values = static_cast<float*>(d.buffers[3]);
   p.k = args.dim;
   p.eps = args.eps;
-  const auto rows = static_cast<uint32_t>(std::min(d.bytes[1], d.bytes[3]) / row_bytes);
-  if (rows == 0) return true;
-  add(prepare_kernel_for(ops::WeightFormat::kF16, PrepareSource::kNorm, false), "rms_norm", {rows},
-      {kThreads}, 0, p);
-  return true;
+  return plan_rows_alone(p, RowSource::kNorm, std::min(d.bytes[1], d.bytes[3]), "rms_norm");
 }
 
 bool Planner::plan_silu_alone(const GpuDispatch& d) {
   const auto& args = d.args_as<ops::SiluMulArgs>();
-  if (args.dim == 0 || args.dim % 8 != 0 || !aligned(d.buffers[1], 16) ||
-      !aligned(d.buffers[2], 16)) {
-    return false;
-  }
-  const uint64_t row_bytes = uint64_t{args.dim} * sizeof(float);
   PrepareParams p{};
   p.row_count = count_address(d.buffers[0], args.rows);
   p.x = static_cast<const float*>(d.buffers[1]);
   p.other = static_cast<const float*>(d.buffers[2]);
   p.values = static_cast<float*>(d.buffers[1]);
   p.k = args.dim;
-  const auto rows = static_cast<uint32_t>(std::min(d.bytes[1], d.bytes[2]) / row_bytes);
+  return plan_rows_alone(p, RowSource::kSilu, std::min(d.bytes[1], d.bytes[2]), "silu_mul");
+}
+
+// `bytes`: what x and the result have room for.
+bool Planner::plan_rows_alone(const PrepareParams& p, RowSource source, uint64_t bytes,
+                              const char* name) {
+  if (p.k == 0 || p.k % 8 != 0 || !aligned(p.x, 16) || !aligned(p.other, 16) ||
+      !aligned(p.values, 16)) {
+    return false;
+  }
+  const auto rows = static_cast<uint32_t>(bytes / (uint64_t{p.k} * sizeof(float)));
   if (rows == 0) return true;
-  add(prepare_kernel_for(ops::WeightFormat::kF16, PrepareSource::kSilu, false), "silu_mul", {rows},
-      {kThreads}, 0, p);
+  add(prepare_kernel_for(ops::WeightFormat::kF16, source, false), name, {rows}, {kThreads}, 0, p);
   return true;
 }
 

@@ -89,6 +89,7 @@ class Planner {
   bool plan_attention(const GpuDispatch& d);
   bool plan_norm_alone(const GpuDispatch& d);
   bool plan_silu_alone(const GpuDispatch& d);
+  bool plan_rows_alone(const PrepareParams& p, RowSource source, uint64_t bytes, const char* name);
   void plan_dialect(const GpuDispatch& d);
 
   uint32_t* arrivals(uint32_t from) const;

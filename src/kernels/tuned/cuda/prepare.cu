@@ -1,6 +1,6 @@
 // Rows made ready for the matmul kernels, and norms and gates alone: a block per row.
-#include "kernels/tuned/cuda/matmul_kernels.h"
 #include "kernels/tuned/cuda/rows.cuh"
+#include "kernels/tuned/cuda/with_format.h"
 
 namespace krserve::kernels::cuda {
 namespace {
@@ -25,37 +25,34 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 template <WeightFormat kFormat, bool kWarpgroup>
-const void* prepare_of(PrepareSource source) {
+const void* prepare_of(RowSource source) {
   switch (source) {
-    case PrepareSource::kNorm:
+    case RowSource::kNorm:
       return reinterpret_cast<const void*>(&prepare_kernel<kFormat, RowSource::kNorm, kWarpgroup>);
-    case PrepareSource::kSilu:
+    case RowSource::kSilu:
       return reinterpret_cast<const void*>(&prepare_kernel<kFormat, RowSource::kSilu, kWarpgroup>);
-    case PrepareSource::kPlain:
+    case RowSource::kPlain:
       break;
   }
   return reinterpret_cast<const void*>(&prepare_kernel<kFormat, RowSource::kPlain, kWarpgroup>);
 }
 
 template <WeightFormat kFormat>
-const void* prepare_of(PrepareSource source, bool warpgroup) {
+const void* prepare_of(RowSource source, bool warpgroup) {
   return warpgroup ? prepare_of<kFormat, true>(source) : prepare_of<kFormat, false>(source);
 }
 
 }  // namespace
 
-const void* prepare_kernel_for(ops::WeightFormat format, PrepareSource source, bool warpgroup) {
-  switch (format) {
-    case WeightFormat::kQ4:
-      return prepare_of<WeightFormat::kQ4>(source, warpgroup);
-    case WeightFormat::kQ8:
-      return prepare_of<WeightFormat::kQ8>(source, warpgroup);
-    case WeightFormat::kF16:
-    case WeightFormat::kBF16:  // the same order as f16
-    case WeightFormat::kF32:
-      break;
-  }
-  return prepare_of<WeightFormat::kF16>(source, warpgroup);
+const void* prepare_kernel_for(ops::WeightFormat format, RowSource source, bool warpgroup) {
+  // The 16-bit formats have one order.
+  const bool q = format == WeightFormat::kQ4 || format == WeightFormat::kQ8;
+  return with_format(q ? format : WeightFormat::kF16, [&](auto f) {
+    // What bf16 would need is not compiled.
+    constexpr WeightFormat kFormat =
+        decltype(f)::value == WeightFormat::kBF16 ? WeightFormat::kF16 : decltype(f)::value;
+    return prepare_of<kFormat>(source, warpgroup);
+  });
 }
 
 }  // namespace krserve::kernels::cuda

@@ -8,12 +8,6 @@ namespace krserve::kernels::cuda {
 
 inline constexpr uint32_t kRowThreads = 256;
 
-enum class RowSource : uint32_t {
-  kPlain,  // x
-  kNorm,   // x / rms(x) * other, other f32 [k]
-  kSilu,   // silu(x) * other, other f32 [rows, k]
-};
-
 struct RowInput {
   const float* x;      // [k]
   const float* other;  // as the source says
