@@ -12,7 +12,6 @@
 #include <cstdio>
 #include <ctime>
 #include <fstream>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -25,6 +24,7 @@
 #include "kernels/ops/rope_kv_write.h"
 #include "kernels/ops/sample.h"
 #include "kernels/ops/silu_mul.h"
+#include "model/synth/shapes.h"
 
 namespace krserve {
 namespace {
@@ -32,15 +32,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 using ops::Op;
 using ops::RowCount;
-
-struct Shape {
-  uint32_t hidden, heads, kv_heads, head_dim, middle, vocab;
-};
-
-const std::map<std::string, Shape> kShapes = {
-    {"qwen2.5-0.5b", {896, 14, 2, 64, 4864, 151936}},
-    {"qwen2.5-7b", {3584, 28, 4, 128, 18944, 152064}},
-};
+using synth::Shape;
 
 constexpr uint32_t kGroup = 64;
 constexpr uint32_t kPageTokens = 16;
@@ -120,7 +112,8 @@ class OpBench {
               uint32_t n, uint32_t flags, RowCount count = RowCount::kRows);
   void norm(CommandBuffer& commands, const BufferView& y) {
     const std::array views{params_, hidden_, norm_, y};
-    commands.dispatch(Op::kRmsNorm, ops::RmsNormArgs{s_.hidden, 1e-6f, RowCount::kRows}, views);
+    commands.dispatch(Op::kRmsNorm, ops::RmsNormArgs{s_.hidden_size, 1e-6f, RowCount::kRows},
+                      views);
     commands.barrier();
   }
   ops::KvLayout kv() const {
@@ -184,21 +177,21 @@ void OpBench::make_buffers() {
   for (uint16_t& half : halves) half = static_cast<uint16_t>(0x3b00 + random() % 128);
   upload(scales_.all, halves.data(), scales_.all.bytes);
   samples_ = prefill_ ? 1 : rows_;
-  norm_ = floats(1, s_.hidden);
+  norm_ = floats(1, s_.hidden_size);
   bias_ = floats(1, s_.heads * s_.head_dim);
-  hidden_ = floats(rows_, s_.hidden);
-  normed_ = floats(rows_, s_.hidden);
+  hidden_ = floats(rows_, s_.hidden_size);
+  normed_ = floats(rows_, s_.hidden_size);
   q_ = floats(rows_, s_.heads * s_.head_dim);
   k_ = floats(rows_, s_.kv_heads * s_.head_dim);
   v_ = floats(rows_, s_.kv_heads * s_.head_dim);
   attended_ = floats(rows_, s_.heads * s_.head_dim);
-  gate_ = floats(rows_, s_.middle);
-  up_ = floats(rows_, s_.middle);
-  logits_ = floats(samples_, s_.vocab);
+  gate_ = floats(rows_, s_.intermediate_size);
+  up_ = floats(rows_, s_.intermediate_size);
+  logits_ = floats(samples_, s_.vocab_size);
   rope_ = floats(8192, s_.head_dim);
   tokens_ = buffer(samples_ * 4);
   sampled_ = buffer(samples_ * 4);
-  counts_ = buffer(uint64_t{samples_} * s_.vocab * 2);
+  counts_ = buffer(uint64_t{samples_} * s_.vocab_size * 2);
   make_params();
 }
 
@@ -285,30 +278,30 @@ void OpBench::attention(CommandBuffer& commands) {
 
 void OpBench::silu(CommandBuffer& commands) {
   const std::array views{params_, gate_, up_};
-  commands.dispatch(Op::kSiluMul, ops::SiluMulArgs{s_.middle, RowCount::kRows}, views);
+  commands.dispatch(Op::kSiluMul, ops::SiluMulArgs{s_.intermediate_size, RowCount::kRows}, views);
 }
 
 // All of a layer, as the model has it.
 void OpBench::layer(CommandBuffer& c) {
   const uint32_t q_size = s_.heads * s_.head_dim, kv_size = s_.kv_heads * s_.head_dim;
   norm(c, normed_);
-  matmul(c, normed_, s_.hidden, q_, q_size, ops::kMatmulBias);
-  matmul(c, normed_, s_.hidden, k_, kv_size, ops::kMatmulBias);
-  matmul(c, normed_, s_.hidden, v_, kv_size, ops::kMatmulBias);
+  matmul(c, normed_, s_.hidden_size, q_, q_size, ops::kMatmulBias);
+  matmul(c, normed_, s_.hidden_size, k_, kv_size, ops::kMatmulBias);
+  matmul(c, normed_, s_.hidden_size, v_, kv_size, ops::kMatmulBias);
   c.barrier();
   rope(c);
   c.barrier();
   attention(c);
   c.barrier();
-  matmul(c, attended_, q_size, hidden_, s_.hidden, ops::kMatmulAccumulate);
+  matmul(c, attended_, q_size, hidden_, s_.hidden_size, ops::kMatmulAccumulate);
   c.barrier();
   norm(c, normed_);
-  matmul(c, normed_, s_.hidden, gate_, s_.middle, 0);
-  matmul(c, normed_, s_.hidden, up_, s_.middle, 0);
+  matmul(c, normed_, s_.hidden_size, gate_, s_.intermediate_size, 0);
+  matmul(c, normed_, s_.hidden_size, up_, s_.intermediate_size, 0);
   c.barrier();
   silu(c);
   c.barrier();
-  matmul(c, gate_, s_.middle, hidden_, s_.hidden, ops::kMatmulAccumulate);
+  matmul(c, gate_, s_.intermediate_size, hidden_, s_.hidden_size, ops::kMatmulAccumulate);
 }
 
 std::vector<Result> OpBench::run() {
@@ -323,49 +316,53 @@ std::vector<Result> OpBench::run() {
     return static_cast<double>(matrix_bytes(n, k));
   };
   const uint32_t qkv = q_size + 2 * kv_size;
-  out.push_back(time("norm_qkv", bytes_of(qkv, s_.hidden), flops(qkv, s_.hidden),
-                     copies_of(matrix_bytes(qkv, s_.hidden)), [&](CommandBuffer& c) {
+  out.push_back(time("norm_qkv", bytes_of(qkv, s_.hidden_size), flops(qkv, s_.hidden_size),
+                     copies_of(matrix_bytes(qkv, s_.hidden_size)), [&](CommandBuffer& c) {
                        norm(c, normed_);
-                       matmul(c, normed_, s_.hidden, q_, q_size, ops::kMatmulBias);
-                       matmul(c, normed_, s_.hidden, k_, kv_size, ops::kMatmulBias);
-                       matmul(c, normed_, s_.hidden, v_, kv_size, ops::kMatmulBias);
+                       matmul(c, normed_, s_.hidden_size, q_, q_size, ops::kMatmulBias);
+                       matmul(c, normed_, s_.hidden_size, k_, kv_size, ops::kMatmulBias);
+                       matmul(c, normed_, s_.hidden_size, v_, kv_size, ops::kMatmulBias);
                      }));
   out.push_back(time("rope_kv_write", 0, 0, kMaxCopies, [&](CommandBuffer& c) { rope(c); }));
   const double pairs = prefill_ ? rows * (rows + 1) / 2 : rows * context_;
   out.push_back(time("attention", kv_bytes(), 4 * pairs * q_size, kMaxCopies,
                      [&](CommandBuffer& c) { attention(c); }));
-  out.push_back(time("attention_out", bytes_of(s_.hidden, q_size), flops(s_.hidden, q_size),
-                     copies_of(matrix_bytes(s_.hidden, q_size)), [&](CommandBuffer& c) {
-                       matmul(c, attended_, q_size, hidden_, s_.hidden, ops::kMatmulAccumulate);
-                     }));
   out.push_back(
-      time("norm_gate_up_silu", 2 * bytes_of(s_.middle, s_.hidden), 2 * flops(s_.middle, s_.hidden),
-           copies_of(2 * matrix_bytes(s_.middle, s_.hidden)), [&](CommandBuffer& c) {
-             norm(c, normed_);
-             matmul(c, normed_, s_.hidden, gate_, s_.middle, 0);
-             matmul(c, normed_, s_.hidden, up_, s_.middle, 0);
-             c.barrier();
-             const std::array views{params_, gate_, up_};
-             c.dispatch(Op::kSiluMul, ops::SiluMulArgs{s_.middle, RowCount::kRows}, views);
+      time("attention_out", bytes_of(s_.hidden_size, q_size), flops(s_.hidden_size, q_size),
+           copies_of(matrix_bytes(s_.hidden_size, q_size)), [&](CommandBuffer& c) {
+             matmul(c, attended_, q_size, hidden_, s_.hidden_size, ops::kMatmulAccumulate);
            }));
-  out.push_back(time("down", bytes_of(s_.hidden, s_.middle), flops(s_.hidden, s_.middle),
-                     copies_of(matrix_bytes(s_.hidden, s_.middle)), [&](CommandBuffer& c) {
-                       matmul(c, gate_, s_.middle, hidden_, s_.hidden, 0);
+  out.push_back(time(
+      "norm_gate_up_silu", 2 * bytes_of(s_.intermediate_size, s_.hidden_size),
+      2 * flops(s_.intermediate_size, s_.hidden_size),
+      copies_of(2 * matrix_bytes(s_.intermediate_size, s_.hidden_size)), [&](CommandBuffer& c) {
+        norm(c, normed_);
+        matmul(c, normed_, s_.hidden_size, gate_, s_.intermediate_size, 0);
+        matmul(c, normed_, s_.hidden_size, up_, s_.intermediate_size, 0);
+        c.barrier();
+        const std::array views{params_, gate_, up_};
+        c.dispatch(Op::kSiluMul, ops::SiluMulArgs{s_.intermediate_size, RowCount::kRows}, views);
+      }));
+  out.push_back(time("down", bytes_of(s_.hidden_size, s_.intermediate_size),
+                     flops(s_.hidden_size, s_.intermediate_size),
+                     copies_of(matrix_bytes(s_.hidden_size, s_.intermediate_size)),
+                     [&](CommandBuffer& c) {
+                       matmul(c, gate_, s_.intermediate_size, hidden_, s_.hidden_size, 0);
                      }));
-  const double all_bytes = bytes_of(qkv, s_.hidden) + bytes_of(s_.hidden, q_size) +
-                           3 * bytes_of(s_.middle, s_.hidden) + kv_bytes();
-  const double all_flops = flops(qkv, s_.hidden) + flops(s_.hidden, q_size) +
-                           3 * flops(s_.middle, s_.hidden) + 4 * pairs * q_size;
+  const double all_bytes = bytes_of(qkv, s_.hidden_size) + bytes_of(s_.hidden_size, q_size) +
+                           3 * bytes_of(s_.intermediate_size, s_.hidden_size) + kv_bytes();
+  const double all_flops = flops(qkv, s_.hidden_size) + flops(s_.hidden_size, q_size) +
+                           3 * flops(s_.intermediate_size, s_.hidden_size) + 4 * pairs * q_size;
   out.push_back(
       time("layer", all_bytes, all_flops, kMaxCopies, [&](CommandBuffer& c) { layer(c); }));
-  out.push_back(time("head", bytes_of(s_.vocab, s_.hidden), 2.0 * samples_ * s_.vocab * s_.hidden,
-                     1, [&](CommandBuffer& c) {
-                       matmul(c, hidden_.sub(0, uint64_t{samples_} * s_.hidden * 4), s_.hidden,
-                              logits_, s_.vocab, 0, RowCount::kSamples);
+  out.push_back(time("head", bytes_of(s_.vocab_size, s_.hidden_size),
+                     2.0 * samples_ * s_.vocab_size * s_.hidden_size, 1, [&](CommandBuffer& c) {
+                       matmul(c, hidden_.sub(0, uint64_t{samples_} * s_.hidden_size * 4),
+                              s_.hidden_size, logits_, s_.vocab_size, 0, RowCount::kSamples);
                      }));
-  out.push_back(time("sample", 4.0 * samples_ * s_.vocab, 0, 8, [&](CommandBuffer& c) {
+  out.push_back(time("sample", 4.0 * samples_ * s_.vocab_size, 0, 8, [&](CommandBuffer& c) {
     const std::array views{params_, logits_, counts_, tokens_, sampled_};
-    c.dispatch(Op::kSample, ops::SampleArgs{layout_, s_.vocab}, views);
+    c.dispatch(Op::kSample, ops::SampleArgs{layout_, s_.vocab_size}, views);
   }));
   return out;
 }
@@ -413,7 +410,7 @@ int run(int argc, char** argv) {
   uint32_t context = 576;
   int repeats = 11;
   app.add_option("--device", backend, "cpu, cuda or auto");
-  app.add_option("--shape", shape, "qwen2.5-0.5b or qwen2.5-7b")->check(CLI::IsMember(kShapes));
+  app.add_option("--shape", shape, "A shape of krserve synth");
   app.add_option("--rows", rows, "Rows of decode steps")->delimiter(',');
   app.add_option("--prefill", prefill, "Rows of prefill steps; 0: none")->delimiter(',');
   app.add_option("--context", context, "Positions of each sequence in decode");
@@ -432,7 +429,7 @@ int run(int argc, char** argv) {
             {"shape", shape},
             {"read_gb_per_s", limit}};
   const auto table = [&](uint32_t count, bool is_prefill) {
-    OpBench bench(*device, kShapes.at(shape), count, context, is_prefill, repeats);
+    OpBench bench(*device, synth::find_shape(shape), count, context, is_prefill, repeats);
     std::printf("\n%s of %u rows\n%-18s %10s %10s %8s %10s\n", is_prefill ? "prefill" : "decode",
                 count, "part", "us", "GB/s", "of read", "TFLOP/s");
     Json parts = Json::array();
