@@ -40,6 +40,27 @@ TEST_P(Parity, CopiesOfOddSizesTouchNothingElse) {
   }
 }
 
+// Pages out of the device's memory to staging memory and back to other places, each way in one
+// command buffer.
+TEST_P(Parity, ManyCopiesOfOneCommandBufferAllLand) {
+  constexpr uint64_t kPages = 37;
+  constexpr uint64_t kPage = 40'004;
+  const Bytes source = pattern(kPages * kPage);
+  auto from = buffer_of(source);
+  auto host = device_->new_buffer(kPages * kPage, Storage::kStaging);
+  auto to = buffer_of(Bytes(kPages * kPage, 0));
+  const auto page = [](Buffer& buffer, uint64_t i) {
+    return whole(buffer).sub(i % kPages * kPage, kPage);
+  };
+  auto out = begin(*down_);
+  for (uint64_t i = 0; i < kPages; ++i) out->copy(page(*host, i), page(*from, i * 5));
+  run(*down_, out);
+  auto in = begin(*up_);
+  for (uint64_t i = 0; i < kPages; ++i) in->copy(page(*to, i * 5), page(*host, i));
+  run(*up_, in);
+  EXPECT_EQ(read_all<uint8_t>(whole(*to)), source);
+}
+
 TEST_P(Parity, FillsOfOddSizesTouchNothingElse) {
   for (const uint64_t bytes : kSizes) {
     auto dst = buffer_of(Bytes(bytes + 2 * kGuard, 0xee));

@@ -85,7 +85,8 @@ void CudaCommandBuffer::copy(const BufferView& dst, const BufferView& src) {
   command.copy_kind = copy_kind(to->kind(), from->kind());
   const bool pageable =
       to->kind() == CudaMemoryKind::kPageable || from->kind() == CudaMemoryKind::kPageable;
-  list_.add(command, !pageable && command.copy_kind != cudaMemcpyHostToHost);
+  command.recordable = !pageable && command.copy_kind != cudaMemcpyHostToHost;
+  list_.add(command);
 }
 
 void CudaCommandBuffer::fill(const BufferView& dst, uint8_t value) {
@@ -101,7 +102,7 @@ void CudaCommandBuffer::fill(const BufferView& dst, uint8_t value) {
   command.dst = to->address() + dst.offset;
   command.bytes = dst.bytes;
   command.fill_value = value;
-  list_.add(command, true);
+  list_.add(command);
 }
 
 void CudaCommandBuffer::barrier() {

@@ -38,6 +38,7 @@ struct CudaContext {
 
   const CudaFacts facts;
   const StreamWriteValue64 write_value;  // null: the ends of command buffers are asked for
+  const CudaCopyBatch copy_batch = CudaCopyBatch::find();
   std::chrono::nanoseconds close_patience{0};
   MemoryCounter memory;
 

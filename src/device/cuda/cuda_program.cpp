@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "kernels/cuda_kernels.h"
@@ -63,14 +64,17 @@ void CudaCommandList::add_dispatch(const kernels::GpuDispatch& dispatch) {
   barrier_ = false;
 }
 
-void CudaCommandList::add(const CudaCommand& command, bool recordable) {
+void CudaCommandList::add(CudaCommand command) {
+  command.barrier_before = std::exchange(barrier_, false);
+  recordable_ = recordable_ && command.recordable;
   commands_.push_back(command);
-  recordable_ = recordable_ && recordable;
 }
 
 CudaProgram::CudaProgram(const CudaCommandList& list, const kernels::cuda::GpuFacts& facts,
-                         std::shared_ptr<CudaBuffer> workspace)
-    : commands_(list.commands().begin(), list.commands().end()), workspace_(std::move(workspace)) {
+                         std::shared_ptr<CudaBuffer> workspace, CudaCopyBatch copy_batch)
+    : commands_(list.commands().begin(), list.commands().end()),
+      workspace_(std::move(workspace)),
+      copy_batch_(copy_batch) {
   size_t others = 0;
   for (CudaCommand& command : commands_) {
     if (command.kind != CudaCommand::Kind::kDispatches) {
@@ -89,6 +93,32 @@ CudaProgram::CudaProgram(const CudaCommandList& list, const kernels::cuda::GpuFa
   }
   parts_ = launches_.size() + others;
   summary_ = summarize(launches_, others);
+  if (copy_batch_) batch_copies();
+}
+
+void CudaProgram::batch_copies() {
+  const auto joins = [](const CudaCommand& command) {
+    return command.kind == CudaCommand::Kind::kCopy && command.recordable;
+  };
+  std::vector<CudaCommand> out;
+  for (auto at = commands_.begin(); at != commands_.end();) {
+    auto end = std::next(at);
+    while (joins(*at) && end != commands_.end() && joins(*end) && !end->barrier_before) ++end;
+    if (std::distance(at, end) < 2) {
+      out.push_back(*at++);
+      continue;
+    }
+    CudaCommand& command = out.emplace_back(*at);
+    command.kind = CudaCommand::Kind::kCopies;
+    command.first = batches_.size();
+    CudaCopies& batch = batches_.emplace_back();
+    for (; at != end; ++at) {
+      batch.dst.push_back(reinterpret_cast<CUdeviceptr>(at->dst));
+      batch.src.push_back(reinterpret_cast<CUdeviceptr>(at->src));
+      batch.bytes.push_back(at->bytes);
+    }
+  }
+  commands_ = std::move(out);
 }
 
 CudaProgram::~CudaProgram() {
@@ -111,6 +141,12 @@ cudaError_t CudaProgram::issue_all(cudaStream_t stream, bool may_overlap,
       case CudaCommand::Kind::kCopy:
         code = cudaMemcpyAsync(command.dst, command.src, command.bytes, command.copy_kind, stream);
         if (code != cudaSuccess) error = fmt::format("copy of {} bytes", command.bytes);
+        break;
+      case CudaCommand::Kind::kCopies:
+        code = copy_batch_(batches_[command.first], stream);
+        if (code != cudaSuccess) {
+          error = fmt::format("batch of {} copies", batches_[command.first].bytes.size());
+        }
         break;
       case CudaCommand::Kind::kFill:
         code = cudaMemsetAsync(command.dst, command.fill_value, command.bytes, stream);
@@ -179,7 +215,8 @@ std::unique_ptr<CudaProgram> CudaPlanner::plan(const CudaCommandList& list, bool
   const std::lock_guard lock(mutex_);
   std::unique_ptr<CudaProgram> program;
   try {
-    program = std::make_unique<CudaProgram>(list, context_->facts.gpu, workspace_of(list));
+    program = std::make_unique<CudaProgram>(list, context_->facts.gpu, workspace_of(list),
+                                            repeated ? CudaCopyBatch() : context_->copy_batch);
   } catch (const std::invalid_argument& refused) {  // kernels know no errors of ours
     throw_error<DeviceError>("cuda_queue.plan", "'{}': {}", label, refused.what());
   }

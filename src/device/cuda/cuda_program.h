@@ -13,12 +13,15 @@
 namespace krserve {
 
 struct CudaCommand {
-  enum class Kind : uint8_t { kDispatches, kCopy, kFill };
+  enum class Kind : uint8_t { kDispatches, kCopy, kCopies, kFill };
 
   Kind kind = Kind::kDispatches;
   uint8_t fill_value = 0;
+  bool barrier_before = false;  // of a copy
+  bool recordable = true;       // a graph can hold it
   cudaMemcpyKind copy_kind = cudaMemcpyDefault;
-  // kDispatches: those of the list, and in a program its launches, from `first`.
+  // kDispatches: those of the list, and in a program its launches, from `first`. kCopies, only in
+  // a program: `first` of its batches.
   size_t first = 0;
   size_t count = 0;
   std::byte* dst = nullptr;
@@ -30,8 +33,7 @@ struct CudaCommand {
 class CudaCommandList {
  public:
   void add_dispatch(const kernels::GpuDispatch& dispatch);
-  // `recordable`: a graph can hold it.
-  void add(const CudaCommand& command, bool recordable);
+  void add(CudaCommand command);
   void add_barrier() { barrier_ = true; }
 
   std::span<const CudaCommand> commands() const { return commands_; }
@@ -49,9 +51,10 @@ class CudaCommandList {
 
 class CudaProgram {
  public:
-  // `workspace` is kept as long as the program.
+  // `workspace` is kept as long as the program. With `copy_batch`, which a graph cannot hold,
+  // copies that no barrier parts are one batch.
   CudaProgram(const CudaCommandList& list, const kernels::cuda::GpuFacts& facts,
-              std::shared_ptr<CudaBuffer> workspace);
+              std::shared_ptr<CudaBuffer> workspace, CudaCopyBatch copy_batch);
   ~CudaProgram();
   CudaProgram(const CudaProgram&) = delete;
   CudaProgram& operator=(const CudaProgram&) = delete;
@@ -67,12 +70,15 @@ class CudaProgram {
   const std::string& summary() const { return summary_; }
 
  private:
+  void batch_copies();
   cudaError_t issue_all(cudaStream_t stream, bool may_overlap, std::string& error) const;
   cudaError_t record(cudaStream_t capture, bool may_overlap, std::string& error);
 
   std::vector<CudaCommand> commands_;
   std::vector<kernels::GpuLaunch> launches_;
+  std::vector<CudaCopies> batches_;
   std::shared_ptr<CudaBuffer> workspace_;
+  const CudaCopyBatch copy_batch_;
   size_t parts_ = 0;
   std::string summary_;
   cudaGraphExec_t graph_ = nullptr;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <numeric>
 #include <thread>
 
 #include "base/error.h"
@@ -59,6 +60,15 @@ class CudaDeviceTest : public ::testing::Test {
     compute_ = device_->new_queue(QueueKind::kCompute);
     up_ = device_->new_queue(QueueKind::kCopyToDevice);
     down_ = device_->new_queue(QueueKind::kCopyToHost);
+  }
+
+  void reopen(const fake_cuda::Options& options) {
+    compute_.reset();
+    up_.reset();
+    down_.reset();
+    device_.reset();
+    Runtime::get().reset(options);
+    open();
   }
 
   // Three launches of x = silu(x) * y on one row, and the copy of the header that they read.
@@ -174,15 +184,46 @@ TEST_F(CudaDeviceTest, CommandsForOneUseGiveTheSameAsARecording) {
   EXPECT_EQ(Runtime::get().calls("cudaGraphLaunch"), 1U);
 }
 
+TEST_F(CudaDeviceTest, CopiesThatNoBarrierPartsAreOneBatch) {
+  const auto copies = [&](CommandBufferUse use) {
+    std::vector<uint32_t> pageable{5};
+    auto from = device_->new_buffer(6 * sizeof(uint32_t), Storage::kStaging);
+    auto to = device_->new_buffer(6 * sizeof(uint32_t), Storage::kPrivate);
+    auto back = device_->new_buffer(6 * sizeof(uint32_t), Storage::kStaging);
+    auto source = device_->new_host_view(pageable.data(), sizeof(uint32_t));
+    auto* const values = reinterpret_cast<uint32_t*>(from->contents());
+    std::iota(values, values + 6, 0U);
+    const auto word = [](Buffer& buffer, uint64_t i) { return whole(buffer).sub(i * 4, 4); };
+    auto commands = up_->begin(use, "words");
+    for (const uint64_t i : {0, 1, 2}) commands->copy(word(*to, i), word(*from, i));
+    commands->barrier();
+    for (const uint64_t i : {3, 4}) commands->copy(word(*to, i), word(*from, i));
+    commands->copy(word(*to, 5), whole(*source));
+    commands->barrier();
+    commands->copy(whole(*back), whole(*to));
+    const TimelinePoint done{device_->new_timeline(), 1};
+    up_->commit(commands, {}, {&done, 1});
+    EXPECT_EQ(done.wait(kLong), WaitResult::kReached);
+    EXPECT_EQ(std::memcmp(back->contents(), from->contents(), 6 * sizeof(uint32_t)), 0);
+  };
+  Runtime& runtime = Runtime::get();
+  copies(CommandBufferUse::kOnce);
+  EXPECT_EQ(runtime.calls("cuMemcpyBatchAsync"), 2U);
+  EXPECT_EQ(runtime.calls("cudaMemcpyAsync"), 2U);
+  copies(CommandBufferUse::kRecorded);
+  EXPECT_EQ(runtime.calls("cuMemcpyBatchAsync"), 2U);
+  fake_cuda::Options old_driver;
+  old_driver.copy_batches = false;
+  reopen(old_driver);
+  copies(CommandBufferUse::kOnce);
+  EXPECT_EQ(runtime.calls("cuMemcpyBatchAsync"), 0U);
+  EXPECT_EQ(runtime.calls("cudaMemcpyAsync"), 7U);
+}
+
 TEST_F(CudaDeviceTest, AGraphIsMadeWithoutOverlapWhereItCannotHaveIt) {
   fake_cuda::Options options;
   options.overlap_in_capture = false;
-  compute_.reset();
-  up_.reset();
-  down_.reset();
-  device_.reset();
-  Runtime::get().reset(options);
-  open();
+  reopen(options);
   const Step step = make_step();
   auto recording = encode(step, CommandBufferUse::kRecorded);
   const float first = run_step(step, recording);
@@ -425,7 +466,10 @@ class EveryFailure : public CudaDeviceTest, public ::testing::WithParamInterface
     auto uploaded = device_->new_timeline();
     commit(*compute_, recording, {uploaded, 1}, {done, 1});
     auto upload = up_->begin(CommandBufferUse::kOnce, "upload");
-    upload->copy(whole(*step.params), whole(*step.header));
+    constexpr uint64_t kHalf = sizeof(ops::StepHeader) / 2;
+    for (const uint64_t at : {uint64_t{0}, kHalf}) {
+      upload->copy(whole(*step.params).sub(at, kHalf), whole(*step.header).sub(at, kHalf));
+    }
     commit(*up_, upload, {gate, 1}, {uploaded, 1});
     commit(*compute_, fill(*step.x), {}, {done, 2});
     gate->signal(1);

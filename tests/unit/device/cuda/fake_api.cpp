@@ -1,5 +1,7 @@
 // CUDA's functions, as the fake runtime has them.
 #include <cstring>
+#include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "cuda.h"
@@ -95,6 +97,38 @@ CUresult write_value(CUstream stream, CUdeviceptr address, cuuint64_t value, uns
   return static_cast<CUresult>(code);
 }
 
+// In an order of its own.
+CUresult copy_batch(CUdeviceptr* dst, CUdeviceptr* src, size_t* bytes, size_t count,
+                    CUmemcpyAttributes* attributes, size_t* first, size_t attribute_count, size_t*,
+                    CUstream stream) {
+  cudaError_t code = rt().enter("cuMemcpyBatchAsync");
+  const bool valid = count > 0 && attribute_count == 1 && first[0] == 0 &&
+                     attributes->srcAccessOrder == CU_MEMCPY_SRC_ACCESS_ORDER_STREAM;
+  if (code == cudaSuccess && !valid) code = cudaErrorInvalidValue;
+  if (code == cudaSuccess && Runtime::capturing()) {
+    Runtime::capturing()->capture->valid = false;
+    code = cudaErrorStreamCaptureUnsupported;
+  }
+  std::vector<std::tuple<void*, const void*, size_t>> copies;
+  for (size_t i = count; code == cudaSuccess && i-- > 0;) {
+    auto* const to = reinterpret_cast<void*>(dst[i]);
+    const auto* const from = reinterpret_cast<const void*>(src[i]);
+    const Kind dst_kind = rt().kind_of(to, bytes[i]);
+    const Kind src_kind = rt().kind_of(from, bytes[i]);
+    if (bytes[i] == 0 || dst_kind == Kind::kPageable || src_kind == Kind::kPageable) {
+      code = cudaErrorInvalidValue;
+    }
+    copies.emplace_back(to, from, bytes[i]);
+  }
+  if (code == cudaSuccess) {
+    auto run = [copies] {
+      for (const auto& [to, from, size] : copies) std::memcpy(to, from, size);
+    };
+    code = rt().enqueue(stream, {std::move(run), nullptr, nullptr});
+  }
+  return static_cast<CUresult>(code);
+}
+
 // The error, or what `then` returns.
 template <class F>
 cudaError_t call(const char* name, F then) {
@@ -180,10 +214,17 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
 cudaError_t cudaGetDriverEntryPoint(const char* name, void** function, unsigned long long,
                                     cudaDriverEntryPointQueryResult* result) {
   return call("cudaGetDriverEntryPoint", [&] {
+    const std::string_view asked = name;
     *result = cudaDriverEntryPointSuccess;
-    *function = std::strcmp(name, "cuDeviceGetAttribute") == 0
-                    ? reinterpret_cast<void*>(&get_attribute)
-                    : reinterpret_cast<void*>(&write_value);
+    if (asked == "cuDeviceGetAttribute") {
+      *function = reinterpret_cast<void*>(&get_attribute);
+    } else if (asked == "cuStreamWriteValue64") {
+      *function = reinterpret_cast<void*>(&write_value);
+    } else if (asked == "cuMemcpyBatchAsync" && rt().options().copy_batches) {
+      *function = reinterpret_cast<void*>(&copy_batch);
+    } else {
+      *result = cudaDriverEntryPointSymbolNotFound;
+    }
     return cudaSuccess;
   });
 }

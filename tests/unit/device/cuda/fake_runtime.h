@@ -41,6 +41,7 @@ struct Operation {
 struct Options {
   int devices = 1;
   bool stream_memory_operations = true;
+  bool copy_batches = true;
   bool overlap_in_capture = true;
 };
 
