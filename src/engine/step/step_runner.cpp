@@ -40,6 +40,10 @@ struct StepRunner::Memory {
   StepCapacity capacity;
   StepBuffers buffers;
   std::vector<Allocation> owned;
+  // Host memory that the device reaches, where a recording fetches its parameters and leaves its
+  // tokens; none where host and device share memory, or steps are not recorded.
+  std::unique_ptr<Buffer> mailbox;
+  std::unique_ptr<Buffer> sampled;
 };
 
 StepRunner::StepRunner(Components& components, const Decoder& decoder,
@@ -128,16 +132,38 @@ StepRunner::Memory StepRunner::make_memory(StepCapacity capacity, bool planned) 
 
 StepRunner::Memory& StepRunner::memory_of_slot(uint32_t slot) {
   if (slot_memory_.size() <= slot) slot_memory_.resize(slot + 1);
-  if (!slot_memory_[slot])
-    slot_memory_[slot] = std::make_unique<Memory>(make_memory(largest_, true));
+  if (!slot_memory_[slot]) {
+    Memory memory = make_memory(largest_, true);
+    if (c_.blit && !c_.device->info().unified_memory) add_mailbox(memory);
+    slot_memory_[slot] = std::make_unique<Memory>(std::move(memory));
+  }
   return *slot_memory_[slot];
 }
 
+// Two copies less to commit for each step.
+void StepRunner::add_mailbox(Memory& memory) {
+  memory.mailbox = c_.device->new_buffer(mailbox_bytes(largest_), Storage::kStaging);
+  memory.sampled = c_.device->new_buffer(largest_.samples * sizeof(int32_t), Storage::kStaging);
+  memory.buffers.sampled = whole(*memory.sampled);
+}
+
+uint64_t StepRunner::mailbox_bytes(StepCapacity capacity) const {
+  return step_params_bytes(capacity, std::min(options_.max_pages, options_.mailbox_pages));
+}
+
 runtime::BlitId StepRunner::upload(const StepPlan& plan, StepCapacity capacity,
-                                   const BufferView& params) {
+                                   const Memory& memory) {
   const TracePhase phase(c_.trace, "upload params");
   write_step_params(plan, capacity, params_bytes_);
-  return c_.transfers->upload(params, params_bytes_.data(), params_bytes_.size());
+  const uint64_t bytes = params_bytes_.size();
+  uint64_t posted = 0;
+  if (memory.mailbox) {
+    posted = std::min(bytes, mailbox_bytes(capacity));
+    c_.transfers->upload(whole(*memory.mailbox), params_bytes_.data(), posted);
+  }
+  const BufferView& params = memory.buffers.step_params;
+  return c_.transfers->upload(params.sub(posted, params.bytes - posted),
+                              params_bytes_.data() + posted, bytes - posted);
 }
 
 void StepRunner::start_download(StepInFlight& step, const BufferView& sampled) {
@@ -163,8 +189,7 @@ StepInFlight StepRunner::submit_with_ring(StepPlan plan, bool after_idle) {
     Memory once;
     if (!c_.pool) once = make_memory(capacity, false);
     Memory& memory = c_.pool ? memory_of_slot(step.ring_slot.index) : once;
-    const TimelinePoint uploaded =
-        c_.transfers->completion(upload(step.plan, capacity, memory.buffers.step_params));
+    const TimelinePoint uploaded = c_.transfers->completion(upload(step.plan, capacity, memory));
     bool replayed = false;
     const auto commands = ring_commands(step.ring_slot, memory, capacity, replayed);
     const TracePhase phase(c_.trace, "commit");
@@ -193,6 +218,11 @@ std::shared_ptr<CommandBuffer> StepRunner::ring_commands(const runtime::RingSlot
   commands = c_.pool ? c_.ring->begin_recording(slot, key, "step") : c_.ring->begin_once("step");
   StepBuffers buffers = memory.buffers;
   trim_activations(buffers, decoder_.config(), capacity);
+  if (memory.mailbox) {
+    const uint64_t bytes = mailbox_bytes(capacity);
+    commands->copy(buffers.step_params, whole(*memory.mailbox).sub(0, bytes));
+    commands->barrier();
+  }
   decoder_.encode(*commands, buffers, capacity);
   return commands;
 }
@@ -209,8 +239,7 @@ StepInFlight StepRunner::submit_blocking(StepPlan plan) {
   } else {
     memory = make_memory(capacity, false);
   }
-  const TimelinePoint uploaded =
-      c_.transfers->completion(upload(step.plan, capacity, memory.buffers.step_params));
+  const TimelinePoint uploaded = c_.transfers->completion(upload(step.plan, capacity, memory));
   auto commands = c_.compute->begin(CommandBufferUse::kOnce, "step");
   {
     const TracePhase phase(c_.trace, "encode");

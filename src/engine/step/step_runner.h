@@ -30,6 +30,9 @@ struct StepRunnerOptions {
   uint32_t slots = 8;
   uint32_t max_rows = 0;   // rows of the largest step
   uint64_t max_pages = 0;  // page-list entries of the largest step
+  // Of the page list, what a recording copies from its mailbox whether it is used or not: less than
+  // 2 us, and enough for all but many long sequences. What is beyond is an upload of its own.
+  uint64_t mailbox_pages = 8192;
 };
 
 class StepRunner {
@@ -75,10 +78,12 @@ class StepRunner {
   void make_slot_state();
   StepCapacity capacity_for(const StepPlan& plan) const;
   Memory make_memory(StepCapacity capacity, bool planned);
+  void add_mailbox(Memory& memory);
+  uint64_t mailbox_bytes(StepCapacity capacity) const;
   Memory& memory_of_slot(uint32_t slot);
   StepInFlight submit_with_ring(StepPlan plan, bool after_idle);
   StepInFlight submit_blocking(StepPlan plan);
-  runtime::BlitId upload(const StepPlan& plan, StepCapacity capacity, const BufferView& params);
+  runtime::BlitId upload(const StepPlan& plan, StepCapacity capacity, const Memory& memory);
   void start_download(StepInFlight& step, const BufferView& sampled);
   std::shared_ptr<CommandBuffer> ring_commands(const runtime::RingSlot& slot, Memory& memory,
                                                StepCapacity capacity, bool& replayed);

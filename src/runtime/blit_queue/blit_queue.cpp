@@ -103,14 +103,17 @@ BlitId BlitQueue::submit_upload(const LaneTransfer& transfer) {
   return make_id(value, kUpId);
 }
 
-// Shared memory: the upload is a store, as soon as nobody reads the old contents any more and
+// All of a device with unified memory, of others the staging memory.
+bool BlitQueue::is_host_memory(const BufferView& view) const {
+  return view.contents() &&
+         (device_->info().unified_memory || view.buffer->storage() == Storage::kStaging);
+}
+
+// Host memory: the upload is a store, as soon as nobody reads the old contents any more and
 // earlier uploads to the same place are over.
 bool BlitQueue::upload_no_copy(const LaneTransfer& transfer) {
   const BufferView& dst = transfer.device_view;
-  if (!device_->info().unified_memory || !dst.contents() || !transfer.after.reached() ||
-      up_->is_pending(dst)) {
-    return false;
-  }
+  if (!is_host_memory(dst) || !transfer.after.reached() || up_->is_pending(dst)) return false;
   Timestamps times;
   if (meter_.times_copies()) times.start_ns = device_->clock_ns();
   if (transfer.fill) {
@@ -130,7 +133,7 @@ BlitId BlitQueue::download(void* dst, const BufferView& src, uint64_t bytes,
   if (bytes == 0) return 0;
   check_size(src, bytes);
   auto* host = static_cast<std::byte*>(dst);
-  if (device_->info().unified_memory && src.contents()) {
+  if (is_host_memory(src)) {
     const std::lock_guard lock(reads_mutex_);
     shared_reads_[++last_shared_read_] = {host, src.contents(), bytes, after, priority};
     return make_id(last_shared_read_, kSharedReadId);

@@ -67,6 +67,7 @@ class BlitQueue final : public Transfers {
 
   BlitId submit_upload(const LaneTransfer& transfer);
   BlitId submit_download(const LaneTransfer& transfer);
+  bool is_host_memory(const BufferView& view) const;
   bool upload_no_copy(const LaneTransfer& transfer);
   WaitResult wait_for(BlitId id, std::chrono::nanoseconds timeout, bool counted);
   WaitResult wait_shared_read(uint64_t key, std::chrono::nanoseconds timeout, bool counted);

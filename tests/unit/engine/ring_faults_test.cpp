@@ -27,6 +27,7 @@ struct FaultCase {
   bool replay;    // the slot has been round before
   QueueKind queue = QueueKind::kCompute;
   bool unified = true;
+  bool pool = true;
 };
 
 const char* fault_name(FakeFault fault) {
@@ -53,6 +54,7 @@ std::string case_name(const ::testing::TestParamInfo<FaultCase>& info) {
                      "Slot" + std::to_string(c.slot) + (c.replay ? "Replay" : "First");
   if (c.queue == QueueKind::kCopyToDevice) name += "Upload";
   if (c.queue == QueueKind::kCopyToHost) name += "Download";
+  if (c.queue == QueueKind::kCompute && !c.unified) name += "OwnMemory";
   return name;
 }
 
@@ -64,6 +66,9 @@ std::vector<FaultCase> compute_cases() {
       for (uint32_t slot = 0; slot < static_cast<uint32_t>(size); ++slot) {
         for (const bool replay : {false, true}) out.push_back({fault, size, slot, replay});
       }
+    }
+    for (const bool replay : {false, true}) {
+      out.push_back({fault, 3, 1, replay, QueueKind::kCompute, false});
     }
   }
   return out;
@@ -98,7 +103,7 @@ class RingFaults : public ::testing::TestWithParam<FaultCase> {
     FakeOptions options;
     options.unified_memory = c.unified;
     device_ = std::make_shared<FakeDevice>(options);
-    auto config = small_config(true, true, true, c.ring_size);
+    auto config = small_config(c.pool, true, true, c.ring_size);
     // Only a hang needs it; the others must not meet it on a slow machine.
     const bool hangs = c.fault == FakeFault::kHang;
     config.metal_optimizations.command_buffer_ring.timeout_ms = hangs ? 150 : 0;
@@ -184,14 +189,15 @@ TEST_P(RingFaults, FailTheirOwnRequestsAndTheRestGetTheirTokens) {
 INSTANTIATE_TEST_SUITE_P(OfTheComputeQueue, RingFaults, ::testing::ValuesIn(compute_cases()),
                          case_name);
 
-// Faults of the copies that a step depends on, on a device with memory of its own.
+// Faults of the copies that a step depends on, on a device with memory of its own and without the
+// pool: with it the copies are part of the recorded step.
 std::vector<FaultCase> copy_cases() {
   std::vector<FaultCase> out;
   for (const QueueKind queue : {QueueKind::kCopyToDevice, QueueKind::kCopyToHost}) {
     for (const FakeFault fault : {FakeFault::kCommit, FakeFault::kExecution}) {
       for (const int64_t size : {2, 3, 4}) {
         for (uint32_t slot = 0; slot < static_cast<uint32_t>(size); ++slot) {
-          out.push_back({fault, size, slot, true, queue, false});
+          out.push_back({fault, size, slot, true, queue, false, false});
         }
       }
     }

@@ -161,7 +161,7 @@ TEST(EngineTrace, AgreesWithTheStatisticsWhereCopiesAreQueued) {
   device->set_duration("step", 50'000);
   device->set_duration("upload", 7'000);
   device->set_duration("download", 3'000);
-  const TracedRun r = run(device, config_of(true, true, true));
+  const TracedRun r = run(device, config_of(false, true, true));
   expect_agreement(r, true);
   const auto all_last = [&](TraceTrack track, uint64_t ns) {
     for (const TraceEvent& event : on(*r.trace, track)) {

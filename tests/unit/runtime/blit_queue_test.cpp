@@ -1,4 +1,5 @@
 #include <atomic>
+#include <cstring>
 #include <thread>
 
 #include "device/cpu/cpu_device.h"
@@ -158,6 +159,24 @@ TEST_F(BlitQueueTest, WithDiscreteMemoryNothingIsCountedAsNoCopy) {
   blit_->wait(blit_->upload(view(1000), in.data(), 1000));
   EXPECT_EQ(blit_->statistics().no_copy_count, 0U);
   EXPECT_EQ(device_->count_calls("commit copy_to_device"), 1U);
+}
+
+// The staging memory of a step's own is host memory on every device.
+TEST_F(BlitQueueTest, StagingMemoryIsWrittenAndReadInPlace) {
+  open(false, true);
+  auto mailbox = device_->new_buffer(100, Storage::kStaging);
+  const Bytes data = pattern(100);
+  EXPECT_EQ(blit_->upload(whole(*mailbox), data.data(), 100), 0U);
+  EXPECT_EQ(std::memcmp(mailbox->contents(), data.data(), 100), 0);
+  const auto written = device_->new_timeline();
+  Bytes out(100);
+  const BlitId id = blit_->download(out.data(), whole(*mailbox), 100, {written, 1});
+  EXPECT_EQ(blit_->wait(id, kShort), WaitResult::kTimeout);
+  written->signal(1);
+  EXPECT_EQ(blit_->wait(id), WaitResult::kReached);
+  EXPECT_EQ(out, data);
+  EXPECT_EQ(blit_->statistics().no_copy_count, 2U);
+  EXPECT_EQ(device_->count_calls("commit"), 0U);
 }
 
 TEST_F(BlitQueueTest, AComputeStepWaitsForAnUploadAndADownloadForTheStep) {
