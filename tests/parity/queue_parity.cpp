@@ -199,7 +199,7 @@ TEST_P(Parity, AQueueOutlivesItsDevice) {
 }
 
 TEST_P(Parity, FourThreadsCommitToTwoQueues) {
-  constexpr uint64_t kSteps = 100;
+  constexpr uint64_t kSteps = 40;
   auto other = device_->new_queue(QueueKind::kCompute);
   std::vector<std::unique_ptr<Buffer>> buffers;
   for (int i = 0; i < 4; ++i) buffers.push_back(buffer_of(Bytes(3000, 0)));
