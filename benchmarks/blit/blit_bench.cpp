@@ -33,6 +33,8 @@ int run(int argc, char** argv) {
   app.add_option("--device", options.device, "Device of overlap and kv: cpu or cuda");
   app.add_option("--stream-mb", options.stream_mb, "KV pages moved each way (kv)")
       ->check(CLI::PositiveNumber);
+  app.add_option("--list-blocks", options.list_blocks, "KV pages of one transfer (kv)")
+      ->check(CLI::PositiveNumber);
   app.add_option("--threads", options.threads, "CPU workers; 0 = all cores");
   app.add_option("--repeats", options.repeats, "Interleaved repeats")->check(CLI::PositiveNumber);
   app.add_option("--steps", options.steps, "Decode steps of a run")->check(CLI::PositiveNumber);

@@ -21,6 +21,7 @@ struct Options {
   int repeats = 7;
   int steps = 60;             // of a decode run
   uint64_t stream_mb = 1024;  // KV pages moved each way
+  uint64_t list_blocks = 32;  // of which so many go in one transfer
   std::vector<int64_t> paces_mb_per_s = {0, 200, 800, 1048576};
 };
 

@@ -1,6 +1,9 @@
+#include <algorithm>
 #include <atomic>
-#include <cstdio>
 #include <cstring>
+#include <numeric>
+#include <random>
+#include <span>
 #include <thread>
 
 #include "base/error.h"
@@ -22,29 +25,50 @@ constexpr int kPasses = 8;
 // Of a decode run; positions start again then.
 constexpr uint32_t kContext = 512;
 
-// KV pages in device memory and their host tier in staging memory, block by block.
+// 0 .. count - 1 as the pages of a server lie that has run for a while: none is followed by its
+// neighbour, which would make two copies one. The same each time.
+std::vector<uint64_t> scattered(uint64_t count) {
+  std::vector<uint64_t> order(count);
+  std::iota(order.begin(), order.end(), uint64_t{0});
+  std::shuffle(order.begin(), order.end(), std::mt19937_64(4));
+  for (uint64_t i = 1; i < count; ++i) {
+    if (order[i] == order[i - 1] + 1) std::swap(order[i], order[i - 1]);
+  }
+  return order;
+}
+
+// KV pages anywhere in device memory and their host tier in staging memory, list by list.
 class KvTier {
  public:
-  KvTier(Device& device, runtime::Transfers& transfers, uint64_t block_bytes, uint64_t blocks)
+  KvTier(Device& device, runtime::Transfers& transfers, uint64_t block_bytes, uint64_t blocks,
+         uint64_t list_blocks)
       : transfers_(transfers),
         block_bytes_(block_bytes),
-        blocks_(blocks),
+        list_blocks_(list_blocks),
         device_(device.new_buffer(block_bytes * blocks, Storage::kPrivate)),
-        host_(device.new_buffer(block_bytes * blocks, Storage::kStaging)) {}
+        host_(device.new_buffer(block_bytes * blocks, Storage::kStaging)) {
+    uint64_t next = 0;
+    for (const uint64_t place : scattered(blocks)) {
+      const BufferView at_device{device_.get(), place * block_bytes, block_bytes};
+      const BufferView at_host{host_.get(), next++ * block_bytes, block_bytes};
+      ins_.push_back({at_device, at_host});
+      outs_.push_back({at_host, at_device});
+    }
+  }
 
-  uint64_t bytes() const { return block_bytes_ * blocks_; }
+  uint64_t bytes() const { return block_bytes_ * ins_.size(); }
 
   // Moves all blocks once; GB/s.
   double stream(BlitDirection direction) {
+    const bool up = direction == BlitDirection::kUp;
     const uint64_t start = now_ns();
     runtime::BlitId last = 0;
-    for (uint64_t i = 0; i < blocks_; ++i) {
-      const BufferView device{device_.get(), i * block_bytes_, block_bytes_};
-      const BufferView host{host_.get(), i * block_bytes_, block_bytes_};
-      last = direction == BlitDirection::kUp ? transfers_.upload_staged(device, host)
-                                             : transfers_.download_staged(host, device);
+    for (std::span<const runtime::ViewPair> rest(up ? ins_ : outs_); !rest.empty();) {
+      const auto list = rest.first(std::min<size_t>(rest.size(), list_blocks_));
+      rest = rest.subspan(list.size());
+      last = up ? transfers_.upload_staged(list) : transfers_.download_staged(list);
       // Reads of shared memory happen when somebody waits for them.
-      if (direction == BlitDirection::kDown && unified()) transfers_.wait(last);
+      if (!up && unified()) transfers_.wait(last);
     }
     transfers_.wait(last);
     return static_cast<double>(bytes()) / static_cast<double>(now_ns() - start);
@@ -69,9 +93,11 @@ class KvTier {
 
   runtime::Transfers& transfers_;
   const uint64_t block_bytes_;
-  const uint64_t blocks_;
+  const uint64_t list_blocks_;
   std::unique_ptr<Buffer> device_;
   std::unique_ptr<Buffer> host_;
+  std::vector<runtime::ViewPair> ins_;
+  std::vector<runtime::ViewPair> outs_;
 };
 
 struct Turn {
@@ -142,8 +168,8 @@ Json run_kv_stream(const Options& options) {
   DecodeLoop decode(device, allocator, blit, options.model_dir, kContext);
   const uint64_t block = block_bytes_for(options.model_dir);
   const uint64_t blocks = std::max<uint64_t>(1, options.stream_mb * kMiB / block);
-  KvTier out_tier(*device, blit, block, blocks);
-  KvTier in_tier(*device, blit, block, blocks);
+  KvTier out_tier(*device, blit, block, blocks, options.list_blocks);
+  KvTier in_tier(*device, blit, block, blocks, options.list_blocks);
   out_tier.check();
   in_tier.check();
   // Without decode beside them: what the link can do.
@@ -157,6 +183,7 @@ Json run_kv_stream(const Options& options) {
   Json result = {{"model", options.model_dir.filename().string()},
                  {"unified_memory", device->info().unified_memory},
                  {"block_bytes", block},
+                 {"list_blocks", options.list_blocks},
                  {"stream_bytes", out_tier.bytes()},
                  {"passes", kPasses},
                  {"out_without_decode_gb_per_s", out_alone},

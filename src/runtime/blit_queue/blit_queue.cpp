@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "runtime/blit_queue/copy_list.h"
 
 namespace krserve::runtime {
 namespace {
@@ -95,7 +96,7 @@ BlitId BlitQueue::upload_from(const BufferView& dst, uint64_t bytes, const BlitF
 }
 
 BlitId BlitQueue::submit_upload(const LaneTransfer& transfer) {
-  const uint64_t bytes = transfer.device_view.bytes;
+  const uint64_t bytes = transfer.bytes();
   pace(transfer.priority, bytes);
   if (upload_no_copy(transfer)) return 0;
   const uint64_t value = up_->submit(transfer);
@@ -111,21 +112,52 @@ bool BlitQueue::is_host_memory(const BufferView& view) const {
 
 // Host memory: the upload is a store, as soon as nobody reads the old contents any more and
 // earlier uploads to the same place are over.
-bool BlitQueue::upload_no_copy(const LaneTransfer& transfer) {
-  const BufferView& dst = transfer.device_view;
-  if (!is_host_memory(dst) || !transfer.after.reached() || up_->is_pending(dst)) return false;
+bool BlitQueue::can_store(const BufferView& dst, const TimelinePoint& after) {
+  return is_host_memory(dst) && after.reached() && !up_->is_pending(dst);
+}
+
+void BlitQueue::store(const BufferView& dst, const std::byte* src, const BlitFill* fill) {
   Timestamps times;
   if (meter_.times_copies()) times.start_ns = device_->clock_ns();
-  if (transfer.fill) {
-    (*transfer.fill)(dst.contents(), 0, dst.bytes);
+  if (fill) {
+    (*fill)(dst.contents(), 0, dst.bytes);
   } else {
-    std::memcpy(dst.contents(), transfer.host_src, dst.bytes);
+    std::memcpy(dst.contents(), src, dst.bytes);
   }
   if (meter_.times_copies()) times.end_ns = device_->clock_ns();
   meter_.add_copy(BlitDirection::kUp, dst.bytes, times);
+}
+
+bool BlitQueue::upload_no_copy(const LaneTransfer& transfer) {
+  const BufferView& dst = transfer.device_view;
+  if (!transfer.pairs.empty() || !can_store(dst, transfer.after)) return false;
+  store(dst, transfer.host_src, transfer.fill);
   meter_.add_transfer(BlitDirection::kUp, dst.bytes, true);
   log_no_copy("upload", dst.bytes, transfer.priority);
   return true;
+}
+
+// Paced one by one: these copies take the memory from the steps.
+bool BlitQueue::upload_no_copy(std::span<const ViewPair> pairs, const TimelinePoint& after,
+                               BlitPriority priority) {
+  const bool stores = std::all_of(pairs.begin(), pairs.end(), [&](const ViewPair& pair) {
+    return pair.src.contents() && can_store(pair.dst, after);
+  });
+  if (!stores) return false;
+  for (const ViewPair& pair : pairs) {
+    pace(priority, pair.src.bytes);
+    store(pair.dst, pair.src.contents(), nullptr);
+  }
+  const uint64_t bytes = bytes_of(pairs);
+  meter_.add_transfer(BlitDirection::kUp, bytes, true);
+  log_no_copy("upload", bytes, priority);
+  return true;
+}
+
+BlitId BlitQueue::add_shared_read(SharedRead read) {
+  const std::lock_guard lock(reads_mutex_);
+  shared_reads_.emplace(++last_shared_read_, std::move(read));
+  return make_id(last_shared_read_, kSharedReadId);
 }
 
 BlitId BlitQueue::download(void* dst, const BufferView& src, uint64_t bytes,
@@ -134,9 +166,7 @@ BlitId BlitQueue::download(void* dst, const BufferView& src, uint64_t bytes,
   check_size(src, bytes);
   auto* host = static_cast<std::byte*>(dst);
   if (is_host_memory(src)) {
-    const std::lock_guard lock(reads_mutex_);
-    shared_reads_[++last_shared_read_] = {host, src.contents(), bytes, after, priority};
-    return make_id(last_shared_read_, kSharedReadId);
+    return add_shared_read({{{host, src.contents(), bytes}}, after, priority});
   }
   LaneTransfer transfer;
   transfer.device_view = src.sub(0, bytes);
@@ -147,38 +177,41 @@ BlitId BlitQueue::download(void* dst, const BufferView& src, uint64_t bytes,
 }
 
 BlitId BlitQueue::submit_download(const LaneTransfer& transfer) {
-  const uint64_t bytes = transfer.device_view.bytes;
+  const uint64_t bytes = transfer.bytes();
   pace(transfer.priority, bytes);
   const uint64_t value = down_->submit(transfer);
   meter_.add_transfer(BlitDirection::kDown, bytes);
   return make_id(value, kDownId);
 }
 
-BlitId BlitQueue::upload_staged(const BufferView& dst, const BufferView& src,
-                                const TimelinePoint& after, BlitPriority priority) {
-  if (src.bytes == 0) return 0;
-  check_size(dst, src.bytes);
-  if (device_->info().unified_memory) {
-    return upload(dst, src.contents(), src.bytes, after, priority);
-  }
+BlitId BlitQueue::upload_staged(std::span<const ViewPair> pairs, const TimelinePoint& after,
+                                BlitPriority priority) {
+  const std::vector<ViewPair> list = checked_pairs(pairs);
+  if (list.empty() || upload_no_copy(list, after, priority)) return 0;
   LaneTransfer transfer;
-  transfer.device_view = dst.sub(0, src.bytes);
-  transfer.host_view = src;
+  transfer.pairs = list;
   transfer.after = after;
   transfer.priority = priority;
   return submit_upload(transfer);
 }
 
-BlitId BlitQueue::download_staged(const BufferView& dst, const BufferView& src,
-                                  const TimelinePoint& after, BlitPriority priority) {
-  if (src.bytes == 0) return 0;
-  check_size(dst, src.bytes);
-  if (device_->info().unified_memory) {
-    return download(dst.contents(), src, src.bytes, after, priority);
+BlitId BlitQueue::download_staged(std::span<const ViewPair> pairs, const TimelinePoint& after,
+                                  BlitPriority priority) {
+  const std::vector<ViewPair> list = checked_pairs(pairs);
+  if (list.empty()) return 0;
+  const bool reads = device_->info().unified_memory &&
+                     std::all_of(list.begin(), list.end(), [](const ViewPair& pair) {
+                       return pair.dst.contents() && pair.src.contents();
+                     });
+  if (reads) {
+    SharedRead read{{}, after, priority};
+    for (const auto& [dst, src] : list) {
+      read.copies.push_back({dst.contents(), src.contents(), src.bytes});
+    }
+    return add_shared_read(std::move(read));
   }
   LaneTransfer transfer;
-  transfer.device_view = src;
-  transfer.host_view = dst.sub(0, src.bytes);
+  transfer.pairs = list;
   transfer.after = after;
   transfer.priority = priority;
   return submit_download(transfer);
@@ -248,20 +281,29 @@ void BlitQueue::land(Lock& lock, uint64_t key) {
     read_landed_.wait(lock, [&] { return !shared_reads_.contains(key); });
     return;
   }
-  it->second.landing = true;
-  const SharedRead read = it->second;
+  SharedRead& read = it->second;  // nobody takes it away while it lands
+  read.landing = true;
   lock.unlock();
-  pace(read.priority, read.bytes);
-  Timestamps times;
-  if (meter_.times_copies()) times.start_ns = device_->clock_ns();
-  std::memcpy(read.dst, read.src, read.bytes);
-  if (meter_.times_copies()) times.end_ns = device_->clock_ns();
-  meter_.add_copy(BlitDirection::kDown, read.bytes, times);
-  meter_.add_transfer(BlitDirection::kDown, read.bytes, true);
-  log_no_copy("download", read.bytes, read.priority);
+  const uint64_t bytes = read_shared(read);
+  meter_.add_transfer(BlitDirection::kDown, bytes, true);
+  log_no_copy("download", bytes, read.priority);
   lock.lock();
   shared_reads_.erase(key);
   read_landed_.notify_all();
+}
+
+uint64_t BlitQueue::read_shared(const SharedRead& read) {
+  uint64_t bytes = 0;
+  for (const HostCopy& copy : read.copies) {
+    pace(read.priority, copy.bytes);
+    Timestamps times;
+    if (meter_.times_copies()) times.start_ns = device_->clock_ns();
+    std::memcpy(copy.dst, copy.src, copy.bytes);
+    if (meter_.times_copies()) times.end_ns = device_->clock_ns();
+    meter_.add_copy(BlitDirection::kDown, copy.bytes, times);
+    bytes += copy.bytes;
+  }
+  return bytes;
 }
 
 void BlitQueue::forget_shared_read(uint64_t key) {

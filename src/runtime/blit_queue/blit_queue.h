@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "config/runtime_config.h"
 #include "device/device.h"
@@ -34,11 +35,11 @@ class BlitQueue final : public Transfers {
                      BlitPriority priority = BlitPriority::kWeights) override;
   BlitId download(void* dst, const BufferView& src, uint64_t bytes, const TimelinePoint& after = {},
                   BlitPriority priority = BlitPriority::kStep) override;
-  BlitId upload_staged(const BufferView& dst, const BufferView& src,
-                       const TimelinePoint& after = {},
+  using Transfers::download_staged;
+  using Transfers::upload_staged;
+  BlitId upload_staged(std::span<const ViewPair> pairs, const TimelinePoint& after = {},
                        BlitPriority priority = BlitPriority::kKv) override;
-  BlitId download_staged(const BufferView& dst, const BufferView& src,
-                         const TimelinePoint& after = {},
+  BlitId download_staged(std::span<const ViewPair> pairs, const TimelinePoint& after = {},
                          BlitPriority priority = BlitPriority::kKv) override;
   TimelinePoint completion(BlitId id) override;
   void on_complete(BlitId id, BlitCallback callback) override;
@@ -54,11 +55,14 @@ class BlitQueue final : public Transfers {
   void reset_statistics() override;
 
  private:
-  // A download that is a plain read of shared memory once `after` is reached.
-  struct SharedRead {
+  struct HostCopy {
     std::byte* dst;
     const std::byte* src;
     uint64_t bytes;
+  };
+  // A download that is a plain read of shared memory once `after` is reached.
+  struct SharedRead {
+    std::vector<HostCopy> copies;
     TimelinePoint after;
     BlitPriority priority;
     bool landing = false;  // being copied, without the lock
@@ -69,6 +73,12 @@ class BlitQueue final : public Transfers {
   BlitId submit_download(const LaneTransfer& transfer);
   bool is_host_memory(const BufferView& view) const;
   bool upload_no_copy(const LaneTransfer& transfer);
+  bool upload_no_copy(std::span<const ViewPair> pairs, const TimelinePoint& after,
+                      BlitPriority priority);
+  bool can_store(const BufferView& dst, const TimelinePoint& after);
+  void store(const BufferView& dst, const std::byte* src, const BlitFill* fill);
+  BlitId add_shared_read(SharedRead read);
+  uint64_t read_shared(const SharedRead& read);
   WaitResult wait_for(BlitId id, std::chrono::nanoseconds timeout, bool counted);
   WaitResult wait_shared_read(uint64_t key, std::chrono::nanoseconds timeout, bool counted);
   void land(Lock& lock, uint64_t key);

@@ -12,20 +12,25 @@
 #include "config/runtime_config.h"
 #include "device/device.h"
 #include "runtime/blit_queue/blit_meter.h"
+#include "runtime/blit_queue/copy_list.h"
 #include "runtime/blit_queue/staging_ring.h"
 #include "runtime/blit_queue/transfers.h"
 
 namespace krserve::runtime {
 
-// What a caller asked for; exactly one of host_src, fill, host_dst and host_view is set.
+// What a caller asked for; exactly one of host_src, fill, host_dst and pairs is set.
 struct LaneTransfer {
   BufferView device_view;
   const std::byte* host_src = nullptr;
   const BlitFill* fill = nullptr;
   std::byte* host_dst = nullptr;
-  BufferView host_view;  // Storage::kStaging: the device copies from or to it itself
+  // Instead of device_view. The host's ends are Storage::kStaging: the device copies from or to
+  // them itself.
+  std::span<const ViewPair> pairs;
   TimelinePoint after;
   BlitPriority priority = BlitPriority::kStep;
+
+  uint64_t bytes() const { return pairs.empty() ? device_view.bytes : bytes_of(pairs); }
 };
 
 // Asked before staging memory is taken; throws OutOfMemoryError to refuse it.
@@ -65,7 +70,7 @@ class CopyLane {
   // The host's end of a device copy: a region of the staging ring, or the caller's own.
   struct Staged {
     uint64_t offset = kCallersOwn;
-    BufferView view;
+    BufferView view;  // of a region
 
     bool is_callers() const { return offset == kCallersOwn; }
   };
@@ -73,7 +78,7 @@ class CopyLane {
     uint64_t value;
     uint64_t transfer;  // of which it is a piece
     std::shared_ptr<CommandBuffer> commands;
-    BufferView device_view;
+    std::vector<ViewPair> copies;
     Staged staged;
     std::byte* host_dst = nullptr;  // downloads: filled when retired, null if cancelled
     bool landing = false;           // being copied to host_dst, without the lock
@@ -95,11 +100,12 @@ class CopyLane {
 
   void prepare_locked(Lock& lock);
   uint64_t piece_bytes(BlitPriority priority) const;
+  void submit_pieces(Lock& lock, const LaneTransfer& transfer, Progress& progress);
+  void submit_list(Lock& lock, const LaneTransfer& list, Progress& progress);
   void submit_piece(Lock& lock, const LaneTransfer& piece, uint64_t at, Progress& progress);
   void stage(Lock& lock, const LaneTransfer& piece, uint64_t at, const Staged& staged);
   void commit(Lock& lock, const LaneTransfer& piece, const Staged& staged, Progress& progress);
-  void commit_copy(const BufferView& device_view, const Staged& staged, const LaneTransfer& piece,
-                   uint64_t transfer);
+  void commit_copies(const LaneTransfer& piece, const Staged& staged, uint64_t transfer);
 
   bool join_or_open(const LaneTransfer& transfer, uint64_t& value);
   bool joins(const OpenBatch& batch, const LaneTransfer& transfer) const;
@@ -121,6 +127,7 @@ class CopyLane {
   // No piece of the transfer reaches its destination from now on.
   void forget(Lock& lock, uint64_t transfer);
   TimelinePoint point(uint64_t value) const;
+  const BufferView& device_end(const ViewPair& copy) const;
   const char* name() const;
 
   const std::shared_ptr<Device> device_;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "runtime/blit_queue/copy_list.h"
 
 namespace krserve::runtime {
 namespace {
@@ -19,18 +20,18 @@ DirectBlit::DirectBlit(std::shared_ptr<Device> device)
       down_(device_->new_queue(QueueKind::kCopyToHost)),
       timeline_(device_->new_timeline()) {}
 
-void DirectBlit::copy_and_wait(BlitDirection direction, const BufferView& dst,
-                               const BufferView& src, const TimelinePoint& after) {
+void DirectBlit::copy_and_wait(BlitDirection direction, std::span<const ViewPair> copies,
+                               const TimelinePoint& after) {
   Queue& queue = direction == BlitDirection::kUp ? *up_ : *down_;
   if (timeline_->error()) timeline_ = device_->new_timeline();
   auto commands = queue.begin(CommandBufferUse::kOnce, "copy");
-  commands->copy(dst, src);
+  for (const ViewPair& copy : copies) commands->copy(copy.dst, copy.src);
   const TimelinePoint done{timeline_, ++last_value_};
   const uint64_t start = now_ns();
   queue.commit(commands, {&after, after.timeline ? 1U : 0U}, {&done, 1});
   done.wait(kNoTimeout);
   meter_.add_wait(now_ns() - start);
-  meter_.add_copy(direction, std::min(dst.bytes, src.bytes), commands->timestamps());
+  meter_.add_copy(direction, bytes_of(copies), commands->timestamps());
 }
 
 BlitId DirectBlit::upload(const BufferView& dst, const void* src, uint64_t bytes,
@@ -71,22 +72,25 @@ BlitId DirectBlit::download(void* dst, const BufferView& src, uint64_t bytes,
   return 0;
 }
 
-BlitId DirectBlit::upload_staged(const BufferView& dst, const BufferView& src,
-                                 const TimelinePoint& after, BlitPriority) {
-  check_size(dst, src.bytes);
+// In one command buffer.
+BlitId DirectBlit::copy_list(BlitDirection direction, std::span<const ViewPair> pairs,
+                             const TimelinePoint& after) {
+  const std::vector<ViewPair> copies = checked_pairs(pairs);
+  if (copies.empty()) return 0;
   const std::lock_guard turn(turn_mutex_);
-  copy_and_wait(BlitDirection::kUp, dst, src, after);
-  meter_.add_transfer(BlitDirection::kUp, src.bytes);
+  copy_and_wait(direction, copies, after);
+  meter_.add_transfer(direction, bytes_of(copies));
   return 0;
 }
 
-BlitId DirectBlit::download_staged(const BufferView& dst, const BufferView& src,
-                                   const TimelinePoint& after, BlitPriority) {
-  check_size(dst, src.bytes);
-  const std::lock_guard turn(turn_mutex_);
-  copy_and_wait(BlitDirection::kDown, dst, src, after);
-  meter_.add_transfer(BlitDirection::kDown, src.bytes);
-  return 0;
+BlitId DirectBlit::upload_staged(std::span<const ViewPair> pairs, const TimelinePoint& after,
+                                 BlitPriority) {
+  return copy_list(BlitDirection::kUp, pairs, after);
+}
+
+BlitId DirectBlit::download_staged(std::span<const ViewPair> pairs, const TimelinePoint& after,
+                                   BlitPriority) {
+  return copy_list(BlitDirection::kDown, pairs, after);
 }
 
 }  // namespace krserve::runtime

@@ -23,11 +23,11 @@ class DirectBlit final : public Transfers {
                      BlitPriority priority = BlitPriority::kWeights) override;
   BlitId download(void* dst, const BufferView& src, uint64_t bytes, const TimelinePoint& after = {},
                   BlitPriority priority = BlitPriority::kStep) override;
-  BlitId upload_staged(const BufferView& dst, const BufferView& src,
-                       const TimelinePoint& after = {},
+  using Transfers::download_staged;
+  using Transfers::upload_staged;
+  BlitId upload_staged(std::span<const ViewPair> pairs, const TimelinePoint& after = {},
                        BlitPriority priority = BlitPriority::kKv) override;
-  BlitId download_staged(const BufferView& dst, const BufferView& src,
-                         const TimelinePoint& after = {},
+  BlitId download_staged(std::span<const ViewPair> pairs, const TimelinePoint& after = {},
                          BlitPriority priority = BlitPriority::kKv) override;
   TimelinePoint completion(BlitId) override { return {}; }
   void on_complete(BlitId, BlitCallback callback) override { callback(std::nullopt); }
@@ -43,8 +43,15 @@ class DirectBlit final : public Transfers {
   void reset_statistics() override { meter_.reset(); }
 
  private:
-  void copy_and_wait(BlitDirection direction, const BufferView& dst, const BufferView& src,
+  void copy_and_wait(BlitDirection direction, std::span<const ViewPair> copies,
                      const TimelinePoint& after);
+  void copy_and_wait(BlitDirection direction, const BufferView& dst, const BufferView& src,
+                     const TimelinePoint& after) {
+    const ViewPair copy{dst, src};
+    copy_and_wait(direction, {&copy, 1}, after);
+  }
+  BlitId copy_list(BlitDirection direction, std::span<const ViewPair> pairs,
+                   const TimelinePoint& after);
 
   std::shared_ptr<Device> device_;
   std::mutex turn_mutex_;  // one copy at a time

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "device/buffer.h"
@@ -29,6 +30,12 @@ const char* to_string(BlitPriority priority);
 using BlitFill = std::function<void(std::byte* out, uint64_t at, uint64_t bytes)>;
 // Gets the error of a transfer that failed or was cancelled.
 using BlitCallback = std::function<void(const std::optional<std::string>& error)>;
+
+// Two views of one size: src is copied to dst.
+struct ViewPair {
+  BufferView dst;
+  BufferView src;
+};
 
 class Transfers {
  public:
@@ -54,15 +61,26 @@ class Transfers {
   virtual BlitId download(void* dst, const BufferView& src, uint64_t bytes,
                           const TimelinePoint& after = {},
                           BlitPriority priority = BlitPriority::kStep) = 0;
-  // The same two between device memory and a view of Storage::kStaging, which the device copies
-  // from or to itself: nothing passes through the host. The staging view is in use until the
-  // transfer's end, also of one that is cancelled: cancel() waits for it then.
-  virtual BlitId upload_staged(const BufferView& dst, const BufferView& src,
-                               const TimelinePoint& after = {},
+  // The same two between device memory and views of Storage::kStaging, which the device copies
+  // from or to itself: nothing passes through the host. All pairs are one transfer, in no order
+  // among them: no two may write to one place. The list may go on return; the staging views are in
+  // use until the transfer's end, also of one that is cancelled: cancel() waits for it then.
+  // Throws DeviceError before anything starts if a pair's views differ in size.
+  virtual BlitId upload_staged(std::span<const ViewPair> pairs, const TimelinePoint& after = {},
                                BlitPriority priority = BlitPriority::kKv) = 0;
-  virtual BlitId download_staged(const BufferView& dst, const BufferView& src,
-                                 const TimelinePoint& after = {},
+  virtual BlitId download_staged(std::span<const ViewPair> pairs, const TimelinePoint& after = {},
                                  BlitPriority priority = BlitPriority::kKv) = 0;
+  BlitId upload_staged(const BufferView& dst, const BufferView& src,
+                       const TimelinePoint& after = {}, BlitPriority priority = BlitPriority::kKv) {
+    const ViewPair pair{dst, src};
+    return upload_staged({&pair, 1}, after, priority);
+  }
+  BlitId download_staged(const BufferView& dst, const BufferView& src,
+                         const TimelinePoint& after = {},
+                         BlitPriority priority = BlitPriority::kKv) {
+    const ViewPair pair{dst, src};
+    return download_staged({&pair, 1}, after, priority);
+  }
   // What a command buffer waits for to see the upload.
   virtual TimelinePoint completion(BlitId id) = 0;
   // Calls back once, when the transfer has ended and a download's dst is valid. On a thread of the
