@@ -7,6 +7,8 @@
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -31,6 +33,7 @@ struct GenerateOptions {
   std::vector<int32_t> tokens;
   uint32_t max_tokens = 256;
   engine::SamplingParams sampling;
+  std::vector<std::string> logit_bias;  // "ID=BIAS"
   uint64_t seed = 0;
   bool has_seed = false;
   std::vector<std::string> stop;
@@ -108,12 +111,23 @@ Json to_json(const Output& output, const engine::Chunk& last, const engine::Mode
           {"tokens_per_s", decode_s > 0 ? steps / decode_s : 0.0}};
 }
 
+engine::LogitBias parse_bias(const std::string& text) {
+  std::istringstream in(text);
+  engine::LogitBias entry{};
+  char equals = 0;
+  if (in >> entry.token >> equals >> entry.bias && equals == '=' && in.peek() == EOF) return entry;
+  throw_error<UsageError>("cli.generate", "--logit-bias {}; give ID=BIAS, as in 17=-100", text);
+}
+
 int run(GenerateOptions& options) {
   const int prompts = !options.prompt.empty() + !options.chat.empty() + !options.tokens.empty();
   if (prompts != 1) {
     throw UsageError("cli.generate", "give one of --prompt TEXT, --chat TEXT and --tokens IDS");
   }
   if (options.has_seed) options.sampling.seed = options.seed;
+  for (const std::string& text : options.logit_bias) {
+    options.sampling.logit_bias.push_back(parse_bias(text));
+  }
   const LoadedConfig config = options.common.load();
   if (config.origins.find("logging.level") == config.origins.end()) {
     set_log_level(LogLevel::kWarn);
@@ -168,6 +182,9 @@ Command add_generate(CLI::App& app) {
   app.add_option("--top-k", options->sampling.top_k, "0 = off");
   app.add_option("--min-p", options->sampling.min_p, "0 = off");
   app.add_option("--repetition-penalty", options->sampling.repetition_penalty, "1 = off");
+  app.add_option("--logit-bias", options->logit_bias,
+                 "ID=BIAS: token id and what is added to its logit, -100 to 100; may be repeated")
+      ->allow_extra_args(false);
   auto* seed = app.add_option("--seed", options->seed, "Makes sampling repeatable");
   app.add_option("--stop", options->stop, "Stop string; may be repeated")->allow_extra_args(false);
   app.add_option("--trace", options->trace_file,

@@ -49,6 +49,11 @@ SequencePtr EngineImpl::make_sequence(Request request, ChunkSink sink) const {
     throw_error<RequestError>("engine.submit", "token id {} in the prompt; the vocabulary is 0..{}",
                               token, model.vocab_size - 1);
   }
+  for (const LogitBias& entry : request.sampling.logit_bias) {
+    if (entry.token >= 0 && static_cast<uint32_t>(entry.token) < model.vocab_size) continue;
+    throw_error<RequestError>("engine.submit", "token id {} in logit_bias; the vocabulary is 0..{}",
+                              entry.token, model.vocab_size - 1);
+  }
   if (!p_->tokenizer && !request.stop.empty()) {
     throw_error<RequestError>("engine.submit",
                               "{} stop strings, and this build makes no text; use stop_token_ids",

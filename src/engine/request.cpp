@@ -1,5 +1,7 @@
 #include "engine/request.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace krserve::engine {
@@ -9,6 +11,25 @@ namespace {
 void require(bool ok, const char* field, double value, const char* range) {
   if (ok) return;
   throw_error<RequestError>("request.sampling", "{} = {}; must be {}", field, value, range);
+}
+
+void check_biases(const std::vector<LogitBias>& biases) {
+  if (biases.size() > kMaxLogitBiases) {
+    throw_error<RequestError>("request.sampling", "logit_bias has {} entries; at most {} may be",
+                              biases.size(), kMaxLogitBiases);
+  }
+  std::vector<int32_t> tokens;
+  for (const LogitBias& entry : biases) {
+    tokens.push_back(entry.token);
+    if (entry.bias >= -100 && entry.bias <= 100) continue;
+    throw_error<RequestError>("request.sampling",
+                              "logit_bias of token {} = {}; must be in [-100, 100]", entry.token,
+                              entry.bias);
+  }
+  std::sort(tokens.begin(), tokens.end());
+  const auto twice = std::adjacent_find(tokens.begin(), tokens.end());
+  if (twice == tokens.end()) return;
+  throw_error<RequestError>("request.sampling", "logit_bias names token {} twice", *twice);
 }
 
 }  // namespace
@@ -23,6 +44,7 @@ void SamplingParams::validate() const {
           "in [-2, 2]");
   require(frequency_penalty >= -2 && frequency_penalty <= 2, "frequency_penalty", frequency_penalty,
           "in [-2, 2]");
+  check_biases(logit_bias);
 }
 
 const char* to_string(FinishReason reason) {

@@ -10,21 +10,32 @@
 
 namespace krserve::engine {
 
+// Added to a token's logit before everything else that changes logits; counts for greedy too.
+struct LogitBias {
+  int32_t token;
+  float bias;  // [-100, 100]
+};
+
+// Most entries of one request's logit_bias.
+inline constexpr uint32_t kMaxLogitBiases = 1024;
+
 struct SamplingParams {
-  float temperature = 1.0F;         // 0 = greedy; otherwise (0, 2]
-  uint32_t top_k = 0;               // 0 = off
-  float top_p = 1.0F;               // (0, 1]
-  float min_p = 0.0F;               // [0, 1)
-  float repetition_penalty = 1.0F;  // (0, 2]; 1 = off
-  float presence_penalty = 0.0F;    // [-2, 2]
-  float frequency_penalty = 0.0F;   // [-2, 2]
-  std::optional<uint64_t> seed;     // none = drawn per request
+  float temperature = 1.0F;           // 0 = greedy; otherwise (0, 2]
+  uint32_t top_k = 0;                 // 0 = off
+  float top_p = 1.0F;                 // (0, 1]
+  float min_p = 0.0F;                 // [0, 1)
+  float repetition_penalty = 1.0F;    // (0, 2]; 1 = off
+  float presence_penalty = 0.0F;      // [-2, 2]
+  float frequency_penalty = 0.0F;     // [-2, 2]
+  std::optional<uint64_t> seed;       // none = drawn per request
+  std::vector<LogitBias> logit_bias;  // at most kMaxLogitBiases, no token twice
 
   bool greedy() const { return temperature == 0.0F; }
   bool uses_penalties() const {
     return repetition_penalty != 1.0F || presence_penalty != 0.0F || frequency_penalty != 0.0F;
   }
-  // Throws RequestError that names the field, its value and the range (NaN is refused too).
+  // Throws RequestError that names the field, its value and the range (NaN is refused too). Knows
+  // no vocabulary: that a bias's token is in it is for the engine to check.
   void validate() const;
 };
 

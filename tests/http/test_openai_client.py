@@ -71,6 +71,36 @@ def test_same_seed_same_text_other_seed_other_text(client):
     assert len({text(seed) for seed in range(5)}) > 1
 
 
+def test_logit_bias_forces_a_token_of_its_own_request_alone(client):
+    def complete(**options):
+        answer = client.completions.create(
+            model="tiny", prompt=[5, 6, 7], max_tokens=8, extra_body={"ignore_eos": True}, **options
+        )
+        return [choice.text for choice in answer.choices]
+
+    plain = complete(temperature=0)
+    forced = complete(temperature=0, logit_bias={"300": 100})
+    assert forced != plain
+    assert forced == complete(temperature=2, logit_bias={"300": 100})
+    assert forced * 2 == complete(temperature=2, n=2, logit_bias={"300": 100})
+    assert complete(temperature=0) == plain
+    chat = ask(client, temperature=0, max_tokens=8, logit_bias={"300": 100})
+    assert chat.choices[0].message.content != ask(client, temperature=0).choices[0].message.content
+
+
+def test_a_bad_logit_bias_is_refused_and_the_server_goes_on(client):
+    for bias, param in [
+        ({"5": 101}, "logit_bias.5"),
+        ({"05": 1}, "logit_bias"),
+        ({"2000000000": 1}, "logit_bias"),
+        ({str(token): 0 for token in range(1025)}, "logit_bias"),
+    ]:
+        with pytest.raises(openai.BadRequestError) as error:
+            ask(client, logit_bias=bias)
+        assert error.value.param == param
+    assert "42" in ask(client, temperature=0).choices[0].message.content
+
+
 def test_n_gives_choices_and_the_first_is_that_of_n_1(client):
     options = {"temperature": 2, "seed": 11, "max_tokens": 20}
     several = ask(client, STORY, n=4, **options)
@@ -137,7 +167,6 @@ def test_errors_become_the_clients_exceptions(client):
     "options",
     [
         {"logprobs": True},
-        {"logit_bias": {"5": 1}},
         {"response_format": {"type": "json_object"}},
         {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
     ],

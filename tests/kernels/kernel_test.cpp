@@ -84,10 +84,11 @@ ops::StepLayout Step::layout() const {
 
 std::vector<std::byte> Step::bytes() const {
   const ops::StepLayout at = layout();
-  std::vector<std::byte> bytes(at.pages_offset + pages.size() * sizeof(uint32_t) + 4);
-  const ops::StepHeader header{static_cast<uint32_t>(rows.size()),
-                               static_cast<uint32_t>(samples.size()),
-                               static_cast<uint32_t>(pages.size()), 0};
+  const uint64_t biases_at = ops::biases_offset(at, pages.size());
+  std::vector<std::byte> bytes(biases_at + biases.size() * sizeof(ops::LogitBias) + 4);
+  const ops::StepHeader header{
+      static_cast<uint32_t>(rows.size()), static_cast<uint32_t>(samples.size()),
+      static_cast<uint32_t>(pages.size()), static_cast<uint32_t>(biases.size())};
   const auto put = [&](size_t offset, const void* from, size_t size) {
     if (size > 0) std::memcpy(bytes.data() + offset, from, size);
   };
@@ -95,6 +96,7 @@ std::vector<std::byte> Step::bytes() const {
   put(at.rows_offset, rows.data(), rows.size() * sizeof(ops::StepRow));
   put(at.samples_offset, samples.data(), samples.size() * sizeof(ops::SampleRow));
   put(at.pages_offset, pages.data(), pages.size() * sizeof(uint32_t));
+  put(biases_at, biases.data(), biases.size() * sizeof(ops::LogitBias));
   return bytes;
 }
 

@@ -104,6 +104,7 @@ struct Step {
   std::vector<ops::StepRow> rows;
   std::vector<ops::SampleRow> samples;
   std::vector<uint32_t> pages;
+  std::vector<ops::LogitBias> biases;
 
   ops::StepLayout layout() const;
   std::vector<std::byte> bytes() const;

@@ -5,33 +5,13 @@
 #include <map>
 #include <numeric>
 
-#include "kernels/kernel_test.h"
+#include "kernels/sampling.h"
 #include "kernels/tuned/cpu/philox.h"
 
 namespace krserve::kernels {
 namespace {
 
 using ops::SampleRow;
-
-SampleRow greedy_row(uint32_t slot = 0) {
-  SampleRow row{};
-  row.slot = slot;
-  row.flags = ops::kSampleGreedy;
-  row.temperature = 1;
-  row.top_p = 1;
-  row.repetition_penalty = 1;
-  return row;
-}
-
-SampleRow random_row(uint32_t counter, float temperature = 1.0f) {
-  SampleRow row = greedy_row();
-  row.flags = 0;
-  row.counter = counter;
-  row.seed_low = 0x1234567;
-  row.seed_high = 0x89abcdef;
-  row.temperature = temperature;
-  return row;
-}
 
 // The kept tokens and their probabilities, by sorting everything in double.
 std::map<uint32_t, double> reference_distribution(const std::vector<float>& logits,
@@ -65,30 +45,8 @@ std::map<uint32_t, double> reference_distribution(const std::vector<float>& logi
   return kept;
 }
 
-class SampleTest : public KernelTest {
+class SampleTest : public SamplingTest {
  protected:
-  struct Result {
-    std::vector<int32_t> sampled, last_token;
-    std::vector<uint16_t> counts;
-  };
-
-  // One row of logits per sample; four slots.
-  Result sample(const std::vector<float>& logits, uint32_t vocab, std::vector<SampleRow> rows,
-                std::vector<uint16_t> counts = {}, uint32_t chunk = 1u << 30) {
-    Step step;
-    step.samples = std::move(rows);
-    std::vector<std::byte> params = step.bytes();
-    std::vector<float> work = logits;
-    Result result{std::vector<int32_t>(step.samples.size(), -99), std::vector<int32_t>(4, -99),
-                  std::move(counts)};
-    const ops::SampleArgs args{step.layout(), vocab};
-    run(ops::Op::kSample, &args,
-        {params.data(), work.data(), result.counts.data(), result.last_token.data(),
-         result.sampled.data()},
-        chunk);
-    return result;
-  }
-
   // Draws `draws` times from the same logits with counters 0, 1, ...
   std::map<uint32_t, uint32_t> draw_many(const std::vector<float>& logits, SampleRow row,
                                          uint32_t draws) {

@@ -59,8 +59,10 @@ class SingleSourceTest : public ::testing::Test {
   // Samples from rows of logits; sample i has slot i. On the emulator with a seed, on the CPU
   // without.
   Sampled sample(std::vector<float> logits, uint32_t vocab, std::vector<SampleRow> rows,
-                 std::vector<uint16_t> counts, uint64_t seed) {
+                 std::vector<uint16_t> counts, uint64_t seed,
+                 const std::vector<ops::LogitBias>& biases = {}) {
     Step step;
+    step.biases = biases;
     for (uint32_t i = 0; i < rows.size(); ++i) rows[i].slot = i;
     step.samples = std::move(rows);
     std::vector<std::byte> params = step.bytes();
@@ -136,9 +138,14 @@ TEST_F(SingleSourceTest, DrawsDoNotDependOnTheSchedule) {
   rows[2].temperature = 5;
   std::vector<uint16_t> counts(vocab * 3);
   for (uint16_t& count : counts) count = random_() % 2;
-  const Sampled first = sample(logits, vocab, rows, counts, 1);
+  std::vector<ops::LogitBias> biases;
+  for (uint32_t id = 0; id < vocab; id += 13) biases.push_back({id, normals(1, 3.0f)[0]});
+  rows[0].num_biases = static_cast<uint32_t>(biases.size());
+  rows[1].biases_begin = 500;
+  rows[1].num_biases = 900;
+  const Sampled first = sample(logits, vocab, rows, counts, 1, biases);
   for (uint64_t seed = 2; seed < 12; ++seed) {
-    EXPECT_EQ(sample(logits, vocab, rows, counts, seed), first) << "seed " << seed;
+    EXPECT_EQ(sample(logits, vocab, rows, counts, seed, biases), first) << "seed " << seed;
   }
 }
 

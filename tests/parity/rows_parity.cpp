@@ -17,15 +17,18 @@ using ops::WeightFormat;
 struct StepRows {
   std::vector<ops::StepRow> rows;
   std::vector<ops::SampleRow> samples;
+  std::vector<ops::LogitBias> biases;  // behind an empty page list
 
   ops::StepLayout layout() const {
     return ops::step_layout(static_cast<uint32_t>(rows.size()) + 2,
                             static_cast<uint32_t>(samples.size()) + 3);
   }
   Content content() const {
-    Content out{Bytes(layout().pages_offset + 16)};
+    const size_t biases_at = ops::biases_offset(layout(), 0);
+    Content out{Bytes(biases_at + biases.size() * sizeof(ops::LogitBias) + 16)};
     const ops::StepHeader header{static_cast<uint32_t>(rows.size()),
-                                 static_cast<uint32_t>(samples.size()), 0, 0};
+                                 static_cast<uint32_t>(samples.size()), 0,
+                                 static_cast<uint32_t>(biases.size())};
     std::memcpy(out.bytes.data(), &header, sizeof(header));
     if (!rows.empty()) {
       std::memcpy(out.bytes.data() + layout().rows_offset, rows.data(),
@@ -34,6 +37,10 @@ struct StepRows {
     if (!samples.empty()) {
       std::memcpy(out.bytes.data() + layout().samples_offset, samples.data(),
                   samples.size() * sizeof(ops::SampleRow));
+    }
+    if (!biases.empty()) {
+      std::memcpy(out.bytes.data() + biases_at, biases.data(),
+                  biases.size() * sizeof(ops::LogitBias));
     }
     return out;
   }
@@ -137,10 +144,12 @@ struct Sampling {
   std::vector<Content> contents;
   OpCall call;
 
-  Sampling(uint32_t vocab, std::vector<ops::SampleRow> samples, const Floats& logits) {
+  Sampling(uint32_t vocab, std::vector<ops::SampleRow> samples, const Floats& logits,
+           std::vector<ops::LogitBias> biases = {}) {
     std::mt19937 random(10);
     const size_t slots = samples.size() + 1;
     step.samples = std::move(samples);
+    step.biases = std::move(biases);
     std::vector<uint16_t> counts(slots * vocab);
     for (uint16_t& count : counts) {
       count = static_cast<uint16_t>(random() % 4 == 0 ? random() % 3 + (random() % 2) * 0x8000 : 0);
@@ -172,6 +181,51 @@ TEST_P(Parity, GreedyTokensWithAndWithoutPenaltiesAreTheReferences) {
     const auto expected = run_reference({sampling.call}, sampling.contents);
     for (const size_t i : {size_t{2}, size_t{3}, size_t{4}}) {
       EXPECT_EQ(result[i].bytes, expected[i].bytes) << "buffer " << i << ", vocabulary " << vocab;
+    }
+  }
+}
+
+// To the bit, whatever the device: what is drawn from is the same.
+TEST_P(Parity, BiasedTokensAreThoseOfLogitsThatHaveTheBiasAlready) {
+  std::mt19937 random(13);
+  for (const uint32_t vocab : {77U, 20001U, 151936U}) {
+    constexpr uint32_t kRows = 6;
+    const Floats logits = random_floats(random, size_t{kRows} * vocab, 3.0f);
+    Floats sums = logits;
+    std::vector<ops::SampleRow> plain, biased;
+    std::vector<ops::LogitBias> biases;
+    for (uint32_t i = 0; i < kRows; ++i) {
+      ops::SampleRow row = greedy(i);
+      if (i % 2 == 1) row.flags = 0;
+      if (i % 3 == 1) row.flags |= ops::kSamplePenalties;
+      row.seed_low = row.counter = i;
+      row.top_p = i == 3 ? 0.9f : 1.0f;
+      row.top_k = i == 5 ? 40 : 0;
+      row.repetition_penalty = 1.2f;
+      plain.push_back(row);
+      row.biases_begin = static_cast<uint32_t>(biases.size());
+      const uint32_t stride = 1 + vocab / (200 * i + 1);
+      for (uint32_t id = i; i != 2 && id < vocab; id += stride) {
+        biases.push_back({id, random_floats(random, 1, 4.0f)[0]});
+        sums[size_t{i} * vocab + id] += biases.back().bias;
+      }
+      row.num_biases = static_cast<uint32_t>(biases.size()) - row.biases_begin;
+      biased.push_back(row);
+    }
+    biases[0].bias = 100.0f;  // of row 0, token 0
+    sums[0] = logits[0] + 100.0f;
+    const Sampling sampling(vocab, biased, logits, biases);
+    const Sampling added(vocab, plain, sums);
+    const auto result = run_calls(*device_, {sampling.call}, sampling.contents);
+    const auto expected = run_calls(*device_, {added.call}, added.contents);
+    EXPECT_EQ(result[4].as<int32_t>()[0], 0);
+    for (const size_t i : {size_t{2}, size_t{3}, size_t{4}}) {
+      EXPECT_EQ(result[i].bytes, expected[i].bytes) << "buffer " << i << ", vocabulary " << vocab;
+    }
+    // Greedy rows do not depend on the device either.
+    const auto reference = run_reference({sampling.call}, sampling.contents)[4].as<int32_t>();
+    for (const size_t row : {size_t{0}, size_t{2}, size_t{4}}) {
+      EXPECT_EQ(result[4].as<int32_t>()[row], reference[row]) << "row " << row;
     }
   }
 }

@@ -3,7 +3,7 @@
 namespace krserve::engine {
 
 ops::SampleRow make_sample_row(const SamplingParams& params, uint64_t seed, uint32_t row,
-                               uint32_t slot, uint32_t counter) {
+                               uint32_t slot, uint32_t counter, uint32_t biases_begin) {
   ops::SampleRow out{};
   out.row = row;
   out.slot = slot;
@@ -19,6 +19,8 @@ ops::SampleRow make_sample_row(const SamplingParams& params, uint64_t seed, uint
   out.repetition_penalty = params.repetition_penalty;
   out.presence_penalty = params.presence_penalty;
   out.frequency_penalty = params.frequency_penalty;
+  out.biases_begin = biases_begin;
+  out.num_biases = static_cast<uint32_t>(params.logit_bias.size());
   return out;
 }
 

@@ -9,7 +9,8 @@
 
 namespace krserve::engine {
 
-// Bytes of a StepParams buffer for this capacity with at most `pages` page-list entries.
+// Bytes of a StepParams buffer for this capacity with at most `pages` page-list entries and as many
+// biases as that many samples may have.
 uint64_t step_params_bytes(StepCapacity capacity, uint64_t pages);
 
 // The bytes to upload; `out` is reused between steps. The plan fits the capacity.

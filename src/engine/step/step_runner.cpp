@@ -148,7 +148,9 @@ void StepRunner::add_mailbox(Memory& memory) {
 }
 
 uint64_t StepRunner::mailbox_bytes(StepCapacity capacity) const {
-  return step_params_bytes(capacity, std::min(options_.max_pages, options_.mailbox_pages));
+  const uint64_t pages = ops::step_layout(capacity.rows, capacity.samples).pages_offset +
+                         options_.mailbox_pages * sizeof(uint32_t);
+  return std::min(pages, step_params_bytes(capacity, options_.max_pages));
 }
 
 runtime::BlitId StepRunner::upload(const StepPlan& plan, StepCapacity capacity,

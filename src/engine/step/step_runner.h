@@ -30,8 +30,9 @@ struct StepRunnerOptions {
   uint32_t slots = 8;
   uint32_t max_rows = 0;   // rows of the largest step
   uint64_t max_pages = 0;  // page-list entries of the largest step
-  // Of the page list, what a recording copies from its mailbox whether it is used or not: less than
-  // 2 us, and enough for all but many long sequences. What is beyond is an upload of its own.
+  // Of the lists of pages and biases, what a recording copies from its mailbox whether it is used
+  // or not, in page-list entries: less than 2 us, and enough for all but many long sequences. What
+  // is beyond is an upload of its own.
   uint64_t mailbox_pages = 8192;
 };
 

@@ -1,4 +1,4 @@
-// count_tokens and sample: penalties and the draw of the next token, wholly on the device.
+// count_tokens and sample: bias, penalties and the draw of the next token, wholly on the device.
 #pragma once
 
 #include "kernels/ops/step_params.h"

@@ -1,7 +1,8 @@
 // StepParams: everything that changes from step to step, in one device buffer filled by the blit
 // queue. Kernel arguments stay constant, so a recorded step can be replayed.
 //
-// Buffer layout: StepHeader | StepRow[row_capacity] | SampleRow[sample_capacity] | uint32 pages[].
+// Buffer layout: StepHeader | StepRow[row_capacity] | SampleRow[sample_capacity] |
+// uint32 pages[num_pages] | LogitBias biases[num_biases].
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,7 @@ struct StepHeader {
   uint32_t num_rows;     // token rows in this step, <= row_capacity
   uint32_t num_samples;  // rows that are sampled, <= sample_capacity
   uint32_t num_pages;    // entries of the page list
-  uint32_t reserved;
+  uint32_t num_biases;   // entries of the bias list, which begins where the page list ends
 };
 
 // How count_tokens treats a row. Set only for sequences that use penalties.
@@ -40,8 +41,9 @@ enum SampleFlags : uint32_t {
   kSamplePenalties = 1u << 1,  // token_counts of the slot is valid and used
 };
 
-// One row to sample. Order of operations: repetition penalty (prompt and output tokens), presence
-// and frequency penalties (output tokens), temperature, min-p, top-k, top-p, draw.
+// One row to sample. Order of operations: logit bias, repetition penalty (prompt and output
+// tokens), presence and frequency penalties (output tokens), temperature, min-p, top-k, top-p,
+// draw. OpenAI adds the bias to the model's own logits; vLLM too applies the penalties after it.
 struct SampleRow {
   uint32_t row;  // index into the step's rows
   uint32_t slot;
@@ -56,9 +58,18 @@ struct SampleRow {
   float repetition_penalty;  // 1 = off
   float presence_penalty;    // 0 = off
   float frequency_penalty;   // 0 = off
+  uint32_t biases_begin;     // index of the row's first entry in the bias list
+  uint32_t num_biases;       // 0 = off
 };
 
-static_assert(sizeof(StepHeader) == 16 && sizeof(StepRow) == 20 && sizeof(SampleRow) == 52);
+// Added to a logit of one row; no token twice in a row. One outside the vocabulary is skipped.
+struct LogitBias {
+  uint32_t token;
+  float bias;
+};
+
+static_assert(sizeof(StepHeader) == 16 && sizeof(StepRow) == 20 && sizeof(SampleRow) == 60);
+static_assert(sizeof(LogitBias) == 8);
 
 // Byte offsets of the arrays behind the header, fixed by the capacities of a recording.
 struct StepLayout {
@@ -72,6 +83,11 @@ constexpr StepLayout step_layout(uint32_t row_capacity, uint32_t sample_capacity
   const uint32_t samples = rows + row_capacity * static_cast<uint32_t>(sizeof(StepRow));
   const uint32_t pages = samples + sample_capacity * static_cast<uint32_t>(sizeof(SampleRow));
   return {rows, samples, pages};
+}
+
+// Byte offset of the bias list behind `pages` page-list entries.
+constexpr uint64_t biases_offset(const StepLayout& layout, uint64_t pages) {
+  return layout.pages_offset + pages * sizeof(uint32_t);
 }
 
 // token_counts[slot][vocab]: bit 15 = the token is in the prompt, low 15 bits = times it was output

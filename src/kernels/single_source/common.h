@@ -29,6 +29,11 @@ KR_FN KR_DEVICE const uint32_t* step_pages(KR_CONSTANT const DialectParams& para
   return reinterpret_cast<KR_DEVICE const uint32_t*>(kr_buffer<const uint8_t>(params, 0) +
                                                      pages_offset);
 }
+KR_FN KR_DEVICE const ops::LogitBias* step_biases(KR_CONSTANT const DialectParams& params,
+                                                  uint32_t pages_offset) {
+  return reinterpret_cast<KR_DEVICE const ops::LogitBias*>(step_pages(params, pages_offset) +
+                                                           step_header(params).num_pages);
+}
 KR_FN uint32_t row_count(KR_CONSTANT const DialectParams& params, ops::RowCount which) {
   return which == ops::RowCount::kRows ? step_header(params).num_rows
                                        : step_header(params).num_samples;

@@ -34,6 +34,22 @@ KR_FN Peak group_peak(KR_THREAD const KrThread& self, KR_TG uint32_t* scan, Peak
   return all;
 }
 
+// Adds the row's biases whose tokens lie in the slice.
+KR_FN void bias_slice(KR_CONSTANT const DialectParams& params, KR_THREAD const KrThread& self,
+                      KR_DEVICE float* logits, KR_DEVICE const ops::SampleRow& sample,
+                      uint32_t begin, uint32_t end) {
+  const uint32_t count = sample.num_biases;
+  if (count == 0) return;  // the row's, so of all threads
+  KR_DEVICE const ops::LogitBias* biases =
+      step_biases(params, kr_args<ops::SampleArgs>(params).layout.pages_offset) +
+      sample.biases_begin;
+  for (uint32_t i = self.index; i < count; i += self.count) {
+    const uint32_t token = biases[i].token;
+    if (token >= begin && token < end) logits[token] += biases[i].bias;
+  }
+  kr_barrier();
+}
+
 // Applies penalties to the slice's logits and finds their peak.
 KR_FN Peak slice_peak(KR_THREAD const KrThread& self, KR_TG uint32_t* scan, KR_DEVICE float* logits,
                       KR_DEVICE const uint16_t* counts, KR_DEVICE const ops::SampleRow& sample,
@@ -177,9 +193,10 @@ KR_FN void sample_body(KR_CONSTANT const DialectParams& params, KR_THREAD const 
       kr_buffer<const uint16_t>(params, 2) + static_cast<uint64_t>(sample.slot) * args.vocab;
   const uint32_t slice = kr_ceil_div(args.vocab, self.groups_y);
   const uint32_t begin = kr_min(self.group_y * slice, args.vocab);
-  const Peak peak = row_peak(
-      params, self, part,
-      slice_peak(self, part, logits, counts, sample, begin, kr_min(begin + slice, args.vocab)));
+  const uint32_t end = kr_min(begin + slice, args.vocab);
+  bias_slice(params, self, logits, sample, begin, end);
+  const Peak peak =
+      row_peak(params, self, part, slice_peak(self, part, logits, counts, sample, begin, end));
   if (peak.key == 0) return;
   SampleMemory memory;
   memory.table = table;

@@ -210,6 +210,54 @@ TEST_F(SchedulerTest, StepParamsHoldRowsSamplesAndPages) {
   EXPECT_EQ(bytes.size(), layout.pages_offset + 8);
 }
 
+TEST_F(SchedulerTest, StepParamsHoldTheBiasesOfSampledRowsBehindThePages) {
+  make(8, 3, 24);
+  add(3, 4)->request.sampling.logit_bias = {{9, 1.5F}};
+  add(3, 4);
+  const SequencePtr third = add(20, 4);  // its prompt takes two steps
+  third->request.sampling.logit_bias = {{5, -2}, {4, 100}};
+  std::vector<std::byte> bytes;
+  const auto layout = ops::step_layout(32, 4);
+  const auto sample = [&](uint32_t i) {
+    return read<ops::SampleRow>(bytes, layout.samples_offset + i * sizeof(ops::SampleRow));
+  };
+  const auto bias = [&](uint32_t i) {
+    const auto pages = read<ops::StepHeader>(bytes, 0).num_pages;
+    return read<ops::LogitBias>(bytes,
+                                ops::biases_offset(layout, pages) + i * sizeof(ops::LogitBias));
+  };
+  write_step_params(scheduler_->plan(), {32, 4}, bytes);
+  EXPECT_EQ(read<ops::StepHeader>(bytes, 0).num_biases, 1U);
+  EXPECT_EQ(sample(0).num_biases, 1U);
+  EXPECT_EQ(sample(1).num_biases, 0U);
+  EXPECT_EQ(bias(0).token, 9U);
+  EXPECT_EQ(bias(0).bias, 1.5F);
+  write_step_params(scheduler_->plan(), {32, 4}, bytes);
+  const auto header = read<ops::StepHeader>(bytes, 0);
+  EXPECT_EQ(header.num_samples, 3U);
+  EXPECT_EQ(header.num_biases, 3U);
+  EXPECT_EQ(sample(2).num_biases, 2U);
+  EXPECT_EQ(bias(sample(0).biases_begin).token, 9U);
+  EXPECT_EQ(bias(sample(2).biases_begin).token, 5U);
+  EXPECT_EQ(bias(sample(2).biases_begin + 1).bias, 100.0F);
+  EXPECT_EQ(bytes.size(), ops::biases_offset(layout, header.num_pages) + 24);
+}
+
+TEST_F(SchedulerTest, StepParamsHaveRoomForAllBiasesOfAllSamples) {
+  make(8, 2, 64);
+  for (int i = 0; i < 2; ++i) {
+    const SequencePtr sequence = add(20, 4);
+    for (int32_t token = 0; token < static_cast<int32_t>(kMaxLogitBiases); ++token) {
+      sequence->request.sampling.logit_bias.push_back({token, 1});
+    }
+  }
+  const StepPlan plan = scheduler_->plan();
+  ASSERT_EQ(plan.samples, 2U);
+  std::vector<std::byte> bytes;
+  write_step_params(plan, {40, 2}, bytes);
+  EXPECT_EQ(bytes.size(), step_params_bytes({40, 2}, 4));
+}
+
 TEST_F(SchedulerTest, DecodedRowsTakeTheirTokenFromTheSlot) {
   make(8, 2, 64);
   add(4, 4);

@@ -23,7 +23,8 @@ struct Outcome {
   uint64_t downloads = 0;
 };
 
-// Two prompts of 30 and 7 tokens and 24 tokens after each, two steps in flight.
+// Two prompts of 30 and 7 tokens and 24 tokens after each, two steps in flight. The second one's
+// bias lies behind the page list.
 Outcome run(uint64_t mailbox_pages, bool unified = false) {
   FakeOptions options;
   options.unified_memory = unified;
@@ -52,8 +53,9 @@ Outcome run(uint64_t mailbox_pages, bool unified = false) {
   std::vector<SequencePtr> sequences;
   const auto tokenizer = test::tokenizer_if_any(directory);
   for (const uint32_t prompt : {30U, 7U}) {
-    auto sequence = std::make_shared<Sequence>(
-        test::greedy_request(std::vector<int32_t>(prompt, 5), 24), Detokenizer(tokenizer));
+    Request request = test::greedy_request(std::vector<int32_t>(prompt, 5), 24);
+    if (prompt == 7) request.sampling.logit_bias = {{11, -100.0F}, {9, 100.0F}};
+    auto sequence = std::make_shared<Sequence>(std::move(request), Detokenizer(tokenizer));
     sequence->tokens = sequence->request.prompt;
     sequence->prompt_tokens = prompt;
     sequence->max_tokens = 24;
@@ -94,6 +96,7 @@ TEST(StepMailbox, SparesEveryCopyOfAStepAndGivesTheSameTokens) {
   const Outcome mailbox = run(8192);
   EXPECT_EQ(mailbox.tokens.at(0).size(), 24U);
   EXPECT_EQ(mailbox.tokens, unified.tokens);
+  EXPECT_EQ(mailbox.tokens.at(1), std::vector<int32_t>(24, 9));
   EXPECT_EQ(mailbox.uploads, 0U);
   EXPECT_EQ(mailbox.downloads, 0U);
 }

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "server/http/api_error.h"
@@ -111,6 +112,21 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"{" KR_USER R"(,"stop_token_ids":[-1]})", "stop_token_ids[0]", "invalid_value"},
         Refusal{"{" KR_USER R"(,"stop_token_ids":[1.5]})", "stop_token_ids[0]", "invalid_type"},
         Refusal{"{" KR_USER R"(,"ignore_eos":1})", "ignore_eos", "invalid_type"},
+        Refusal{"{" KR_USER R"(,"logit_bias":[5]})", "logit_bias", "invalid_type"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{"5":"1"}})", "logit_bias.5", "invalid_type"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{"5":null}})", "logit_bias.5", "invalid_type"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{"5":true}})", "logit_bias.5", "invalid_type"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{"1":1,"5":100.1}})", "logit_bias.5", "invalid_value"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{"5":-101}})", "logit_bias.5", "invalid_value"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{"":1}})", "logit_bias", "invalid_value"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{"-1":1}})", "logit_bias", "invalid_value"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{"+1":1}})", "logit_bias", "invalid_value"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{" 1":1}})", "logit_bias", "invalid_value"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{"1.0":1}})", "logit_bias", "invalid_value"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{"1":1,"01":2}})", "logit_bias", "invalid_value"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{"00":1}})", "logit_bias", "invalid_value"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{"the":1}})", "logit_bias", "invalid_value"},
+        Refusal{"{" KR_USER R"(,"logit_bias":{"2147483648":1}})", "logit_bias", "invalid_value"},
         Refusal{"{" KR_USER R"(,"stream":"yes"})", "stream", "invalid_type"},
         Refusal{"{" KR_USER R"(,"stream_options":{"include_usage":true}})", "stream_options",
                 "invalid_value"},
@@ -128,7 +144,6 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"{" KR_USER R"(,"best_of":2})", "best_of", "unknown_parameter"},
         Refusal{"{" KR_USER R"(,"logprobs":true})", "logprobs", "unsupported_parameter"},
         Refusal{"{" KR_USER R"(,"top_logprobs":2})", "top_logprobs", "unsupported_parameter"},
-        Refusal{"{" KR_USER R"(,"logit_bias":{"5":1}})", "logit_bias", "unsupported_parameter"},
         Refusal{"{" KR_USER R"(,"tools":[{"type":"function"}]})", "tools", "unsupported_parameter"},
         Refusal{"{" KR_USER R"(,"tools":[{"type":"function"}],"tool_choice":"auto"})",
                 "tool_choice", "unsupported_parameter"},
@@ -179,6 +194,39 @@ TEST(ChatRequest, EveryValueArrives) {
   EXPECT_TRUE(options.stream);
   EXPECT_TRUE(options.include_usage);
   EXPECT_EQ(Json::parse(request.template_kwargs_json), (Json{{"enable_thinking", false}}));
+}
+
+TEST(ChatRequest, LogitBiasIsAMapOfTokenIds) {
+  const auto biases = [](const std::string& map) {
+    std::map<int32_t, float> out;
+    const ChatRequest request = parse_chat_request(body(R"("logit_bias":)" + map));
+    for (const engine::LogitBias& entry : request.options.sequence.sampling.logit_bias) {
+      EXPECT_TRUE(out.emplace(entry.token, entry.bias).second) << entry.token << " twice";
+    }
+    return out;
+  };
+  using Map = std::map<int32_t, float>;
+  EXPECT_EQ(biases(R"({"0":-100,"17":100,"2147483647":0.5})"),
+            (Map{{0, -100}, {17, 100}, {2147483647, 0.5F}}));
+  EXPECT_EQ(biases("{}"), Map());
+  EXPECT_EQ(biases("null"), Map());
+  // JSON with a key twice is its last value, as in other parsers.
+  EXPECT_EQ(biases(R"({"5":1,"5":2})"), (Map{{5, 2}}));
+}
+
+TEST(ChatRequest, MoreThan1024BiasesAreRefusedWithTheNumbers) {
+  Json most = Json::object();
+  for (int token = 0; token < 1024; ++token) most[std::to_string(token)] = 1;
+  const ChatRequest request = parse_chat_request(body(R"("logit_bias":)" + most.dump()));
+  EXPECT_EQ(request.options.sequence.sampling.logit_bias.size(), 1024U);
+  most["1024"] = 1;
+  try {
+    parse_chat_request(body(R"("logit_bias":)" + most.dump()));
+    FAIL() << "accepted";
+  } catch (const ApiError& error) {
+    EXPECT_EQ(error.param(), "logit_bias");
+    EXPECT_THAT(error.message(), ::testing::HasSubstr("1025 entries are more than 1024"));
+  }
 }
 
 TEST(ChatRequest, FieldsThatDoNotChangeTheOutputAreIgnored) {

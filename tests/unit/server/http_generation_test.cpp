@@ -70,6 +70,40 @@ TEST_F(ServerTest, SeveralChoicesAreSeveralSequencesWithDerivedSeeds) {
   EXPECT_NE(fake.request(2).sampling.seed, fake.request(3).sampling.seed);
 }
 
+TEST_F(ServerTest, LogitBiasReachesEverySequenceOfChatAndCompletions) {
+  fake.pieces = {"x"};
+  HttpClient client(start());
+  const std::string bias = R"(,"n":2,"logit_bias":{"17":-100,"3":2.5})";
+  EXPECT_EQ(client.request("POST", kChat, chat(bias)).status, 200);
+  EXPECT_EQ(client.request("POST", kCompletions, R"({"prompt":"hi")" + bias + "}").status, 200);
+  ASSERT_EQ(fake.submitted(), 4U);
+  for (const RequestId id : {1, 2, 3, 4}) {
+    std::map<int32_t, float> given;
+    for (const auto& entry : fake.request(id).sampling.logit_bias) given[entry.token] = entry.bias;
+    EXPECT_EQ(given, (std::map<int32_t, float>{{3, 2.5F}, {17, -100}})) << "sequence " << id;
+  }
+}
+
+TEST_F(ServerTest, LogitBiasOutsideTheVocabularyIsA400WithTheNumbers) {
+  fake.pieces = {"x"};
+  HttpClient client(start());
+  const uint32_t vocab = fake.model().vocab_size;
+  const auto bias = [](uint32_t token) {
+    return R"(,"logit_bias":{")" + std::to_string(token) + R"(":1})";
+  };
+  for (const std::string& body : {chat(bias(vocab)), chat(bias(INT32_MAX))}) {
+    const Answer answer = client.request("POST", kChat, body);
+    EXPECT_EQ(answer.status, 400);
+    EXPECT_EQ(answer.json()["error"]["param"], "logit_bias");
+    EXPECT_THAT(answer.json()["error"]["message"].get<std::string>(),
+                HasSubstr("vocabulary of " + std::to_string(vocab) + " tokens"));
+  }
+  const std::string completion = R"({"prompt":"hi")";
+  EXPECT_EQ(client.request("POST", kCompletions, completion + bias(vocab) + "}").status, 400);
+  EXPECT_EQ(fake.submitted(), 0U);
+  EXPECT_EQ(client.request("POST", kCompletions, completion + bias(vocab - 1) + "}").status, 200);
+}
+
 TEST_F(ServerTest, CompletionsTakeEveryFormOfPrompt) {
   fake.pieces = {"x"};
   HttpClient client(start());

@@ -17,6 +17,13 @@ namespace krserve::kernels::KR_CPU_ISA {
 
 inline constexpr uint32_t kSampleChunk = 128;  // logits per entry of the chunk tables
 
+inline void add_biases(float* logits, uint32_t vocab, const ops::LogitBias* biases,
+                       uint32_t count) {
+  for (uint32_t i = 0; i < count; ++i) {
+    if (biases[i].token < vocab) logits[biases[i].token] += biases[i].bias;
+  }
+}
+
 inline void apply_penalties(float* logits, const uint16_t* counts, uint32_t vocab,
                             const ops::SampleRow& sample) {
   const auto penalize = [&](uint32_t id) {
@@ -241,6 +248,10 @@ inline void sample_run(const Call& call, uint32_t begin, uint32_t end, Scratch& 
         penalties ? buffer_of<uint16_t>(call, 2) + size_t{sample.slot} * args.vocab : nullptr;
     int32_t& last_token = buffer_of<int32_t>(call, 3)[sample.slot];
     int32_t& sampled = buffer_of<int32_t>(call, 4)[s];
+    if (sample.num_biases > 0) {
+      add_biases(logits, args.vocab, step_biases(call, args.layout) + sample.biases_begin,
+                 sample.num_biases);
+    }
     if (penalties) apply_penalties(logits, counts, args.vocab, sample);
     const Peak peak = find_peak(logits, args.vocab);
     if (peak.nan || peak.logit == -__builtin_inff()) {

@@ -32,6 +32,10 @@ KR_INLINE const uint32_t* step_pages(const Call& call, const ops::StepLayout& la
   return reinterpret_cast<const uint32_t*>(buffer_of<const std::byte>(call, 0) +
                                            layout.pages_offset);
 }
+KR_INLINE const ops::LogitBias* step_biases(const Call& call, const ops::StepLayout& layout) {
+  return reinterpret_cast<const ops::LogitBias*>(step_pages(call, layout) +
+                                                 step_header(call).num_pages);
+}
 KR_INLINE uint32_t row_count(const Call& call, ops::RowCount which) {
   const ops::StepHeader& header = step_header(call);
   return which == ops::RowCount::kRows ? header.num_rows : header.num_samples;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "server/http/openai/fields.h"
 
@@ -60,14 +61,41 @@ void refuse_unknown_fields(const Json& body, std::span<const std::string_view> o
 }
 
 void refuse_unsupported_values(const Fields& fields) {
-  const Json* bias = fields.object("logit_bias");
-  if (bias != nullptr && !bias->empty()) {
-    throw unsupported("logit_bias", "this server does not bias logits; leave it out.");
-  }
   const Json* logprobs = fields.get("logprobs");
   if (logprobs != nullptr && *logprobs != Json(false)) {
     throw unsupported("logprobs", "this server does not return log probabilities; leave it out.");
   }
+}
+
+// Decimal, without sign or leading zeros, so that two keys are never the same token.
+int32_t bias_token(const std::string& key) {
+  int32_t token = 0;
+  const char* end = key.data() + key.size();
+  const auto [stopped, error] = std::from_chars(key.data(), end, token);
+  const bool canonical = key == "0" || (!key.empty() && key[0] >= '1' && key[0] <= '9');
+  if (error == std::errc() && stopped == end && canonical) return token;
+  throw invalid_value("logit_bias",
+                      fmt::format("{} is not a token id; keys are decimal numbers from 0 to {}, "
+                                  "without leading zeros.",
+                                  shown(key), INT32_MAX));
+}
+
+std::vector<engine::LogitBias> parse_logit_bias(const Fields& fields) {
+  const Json* value = fields.object("logit_bias");
+  if (value == nullptr) return {};
+  if (value->size() > engine::kMaxLogitBiases) {
+    throw invalid_value("logit_bias", fmt::format("{} entries are more than {}.", value->size(),
+                                                  engine::kMaxLogitBiases));
+  }
+  const Fields members(*value, "logit_bias.");
+  std::vector<engine::LogitBias> biases;
+  for (const auto& [key, bias] : value->items()) {
+    const int32_t token = bias_token(key);
+    if (!bias.is_number()) throw wrong_type(members.path_of(key), "a number", bias);
+    const auto given = members.number(key, {.low = -100, .high = 100});
+    biases.push_back({token, static_cast<float>(*given)});
+  }
+  return biases;
 }
 
 engine::SamplingParams parse_sampling(const Fields& fields) {
@@ -87,6 +115,7 @@ engine::SamplingParams parse_sampling(const Fields& fields) {
   if (const auto seed = fields.integer("seed", INT64_MIN, INT64_MAX)) {
     sampling.seed = static_cast<uint64_t>(*seed);
   }
+  sampling.logit_bias = parse_logit_bias(fields);
   return sampling;
 }
 

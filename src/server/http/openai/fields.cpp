@@ -3,18 +3,14 @@
 #include <cmath>
 
 namespace krserve::server {
-namespace {
 
 using Json = nlohmann::json;
 
-// A short rendering of a value for a message.
 std::string shown(const Json& value) {
   std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
   if (text.size() > 60) text = text.substr(0, 57) + "...";
   return text;
 }
-
-}  // namespace
 
 ApiError wrong_type(const std::string& param, std::string_view expected, const Json& got) {
   return ApiError(400,

@@ -44,6 +44,9 @@ class Fields {
   std::string path_;
 };
 
+// A short rendering of a value for a message.
+std::string shown(const nlohmann::json& value);
+
 ApiError wrong_type(const std::string& param, std::string_view expected, const nlohmann::json& got);
 ApiError invalid_value(const std::string& param, std::string_view why);
 ApiError unsupported(const std::string& param, std::string_view why);

@@ -4,6 +4,7 @@
 
 #include "server/http/openai/chat_request.h"
 #include "server/http/openai/completion_request.h"
+#include "server/http/openai/fields.h"
 #include "text/chat_template.h"
 #include "text/text_error.h"
 #include "text/tokenizer.h"
@@ -29,6 +30,20 @@ void check_tokens(std::span<const int32_t> prompt, uint32_t vocab_size, const ch
                                param, id, vocab_size),
                    param, "invalid_value");
   }
+}
+
+void check_biases(std::span<const engine::LogitBias> biases, uint32_t vocab_size) {
+  for (const engine::LogitBias& entry : biases) {
+    if (static_cast<uint32_t>(entry.token) < vocab_size) continue;
+    throw invalid_value("logit_bias",
+                        fmt::format("token id {} is outside the vocabulary of {} tokens.",
+                                    entry.token, vocab_size));
+  }
+}
+
+void check_options(const engine::Engine& engine, const CommonOptions& options) {
+  check_model(engine, options.model);
+  check_biases(options.sequence.sampling.logit_bias, engine.model().vocab_size);
 }
 
 // One token of room at least; with max_tokens, room for all of them.
@@ -103,7 +118,7 @@ ApiError model_not_found(std::string_view name, std::string_view served) {
 Plan plan_chat(const engine::Engine& engine, std::string_view body) {
   const ChatRequest request = parse_chat_request(body);
   const CommonOptions& options = request.options;
-  check_model(engine, options.model);
+  check_options(engine, options);
   std::vector<int32_t> prompt =
       engine.tokenizer().encode(render(engine, request), /*add_special_tokens=*/false);
   check_prompt(engine, prompt, options.sequence.max_tokens, "messages");
@@ -115,7 +130,7 @@ Plan plan_chat(const engine::Engine& engine, std::string_view body) {
 Plan plan_completion(const engine::Engine& engine, std::string_view body) {
   CompletionRequest request = parse_completion_request(body);
   const CommonOptions& options = request.options;
-  check_model(engine, options.model);
+  check_options(engine, options);
   Plan plan{.reply = reply_options(ReplyKind::kCompletion, engine, options), .sequences = {}};
   for (Prompt& given : request.prompts) {
     const auto* text = std::get_if<std::string>(&given);
