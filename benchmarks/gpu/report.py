@@ -117,6 +117,11 @@ def peer_rows(results: dict, role: str) -> list[tuple[str, str, str]]:
             "",
         )
     ]
+    checked = peer.get("check")
+    if checked:
+        what = "  its logits beside a pass without a cache"
+        error = f"{checked['compiled']['rms_worst']:.3f} of their deviation; attention {checked['attention']}"
+        rows.append((what, error, f"right (<= {checked['tolerance_rms']:g})"))
     same = (
         ours and peer["shape"] == ours["model"] and peer["prompt_tokens"] == ours["prompt_tokens"]
     )
