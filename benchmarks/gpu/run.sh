@@ -13,7 +13,7 @@ readonly BUILD=$WORK/build BIN=$WORK/build/bin MODELS=$WORK/models JSON=$WORK/js
 readonly CONFIG=benchmarks/gpu/gpu.yaml
 readonly PYTHON=${PYTHON:-python3}
 readonly BUILD_SECONDS=$((4800 / $(nproc)))
-readonly PEER_SECONDS=240        # the compiler needs 30 to 50 on 16 cores, twice if its first choice of attention is wrong
+readonly PEER_SECONDS=240        # the compiler needs 85 on 16 cores, 30 from its cache; more if its first choice of attention is wrong
 readonly PEER_SMALL_SECONDS=150  # the same, not compiled before; left out of a whole run that has no more time for it
 OUT=$WORK/out DEVICE=cuda QUICK=no ONLY=()
 
