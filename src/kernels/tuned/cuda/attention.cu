@@ -26,11 +26,13 @@ __device__ __forceinline__ void fetch_queries_of_token(const AttentionParams& p,
   }
 }
 
-// Keys and values of a split, by one warp.
+constexpr uint32_t kNoPosition = ~0U;
+
+// Keys and values of a split but for those of the position `without`, by one warp.
 template <uint32_t kDim>
 __device__ __forceinline__ void fetch_split(const AttentionParams& p, uint32_t pages_begin,
                                             uint32_t kv_head, uint32_t begin, uint32_t last,
-                                            uint32_t keys, uint32_t values) {
+                                            uint32_t without, uint32_t keys, uint32_t values) {
   using M = SplitMemory<kDim>;
   constexpr uint32_t kPieces = kDim / 8, kRowsAtOnce = 32 / kPieces;
   const uint32_t lane = threadIdx.x % 32;
@@ -53,12 +55,29 @@ __device__ __forceinline__ void fetch_split(const AttentionParams& p, uint32_t p
         const uint32_t row = half * 32 + in_half;
         const uint64_t from =
             __shfl_sync(0xffffffffU, address[half], in_half) + (which ? plane : 0) + piece * 16;
+        if (begin + row == without) continue;
         copy_async(M::at(tile, row, piece), reinterpret_cast<const void*>(from),
                    begin + row <= last);
       }
     }
     copy_async_commit();
   }
+}
+
+// Of one position, if it is one of the split's.
+template <uint32_t kDim>
+__device__ __forceinline__ void fetch_position(const AttentionParams& p, uint32_t pages_begin,
+                                               uint32_t kv_head, uint32_t begin, uint32_t position,
+                                               uint32_t keys, uint32_t values) {
+  using M = SplitMemory<kDim>;
+  constexpr uint32_t kPieces = kDim / 8;
+  const uint32_t which = threadIdx.x % 32 / kPieces, piece = threadIdx.x % kPieces;
+  if (position - begin < kSplit && which < 2) {
+    const uint8_t* from = key_address(p, pages_begin, position, kv_head, M::kRowBytes) +
+                          (which ? ops::kv_plane_bytes(p.args.kv) : 0) + piece * 16;
+    copy_async(M::at(which ? values : keys, position - begin, piece), from, true);
+  }
+  copy_async_commit();
 }
 
 template <uint32_t kDim>
@@ -145,22 +164,30 @@ __global__ void __launch_bounds__(kDecodeWarps * 32)
   extern __shared__ uint4 dynamic[];
   __shared__ uint32_t arrived;
   let_next_begin();
-  wait_for_previous();
   const uint32_t row = blockIdx.x, kv_head = blockIdx.y, warp = threadIdx.x / 32;
   const uint32_t rows = *reinterpret_cast<const uint32_t*>(p.step);
   const ops::StepRow step = step_rows(p)[row];  // there is room for it even if it is not used
-  if (row >= rows || !is_alone(p, row, rows)) return;
   const uint32_t splits = step.position / kSplit + 1;
   const uint32_t blocks = smaller(gridDim.z, (splits + kDecodeWarps - 1) / kDecodeWarps);
-  if (blockIdx.z >= blocks) return;
+  const bool works = row < rows && is_alone(p, row, rows) && blockIdx.z < blocks;
 
   char* query = reinterpret_cast<char*>(dynamic) + kDecodeWarps * 2 * M::kTileBytes;
   const uint32_t keys = shared_address(dynamic) + warp * 2 * M::kTileBytes;
   const uint32_t values = keys + M::kTileBytes;
   const uint32_t stride = partial_floats(p.group, kDim);
   uint32_t split = blockIdx.z * kDecodeWarps + warp;
-  if (split < splits) {
-    fetch_split<kDim>(p, step.pages_begin, kv_head, split * kSplit, step.position, keys, values);
+  const auto fetch = [&](uint32_t without) {
+    if (split >= splits) return;
+    fetch_split<kDim>(p, step.pages_begin, kv_head, split * kSplit, step.position, without, keys,
+                      values);
+  };
+  if (works && p.early_keys) fetch(step.position);
+  wait_for_previous();
+  if (!works) return;
+  if (p.early_keys) {
+    fetch_position<kDim>(p, step.pages_begin, kv_head, split * kSplit, step.position, keys, values);
+  } else {
+    fetch(kNoPosition);
   }
   fetch_queries_of_token<T, kDim>(p, row, kv_head, query);
   __syncthreads();
@@ -178,9 +205,7 @@ __global__ void __launch_bounds__(kDecodeWarps * 32)
     store_partial<kDim>(p, p.partials + at * stride, partial);
     __syncwarp();
     split += gridDim.z * kDecodeWarps;
-    if (split < splits) {
-      fetch_split<kDim>(p, step.pages_begin, kv_head, split * kSplit, step.position, keys, values);
-    }
+    fetch(kNoPosition);
   }
   __threadfence();
   __syncthreads();

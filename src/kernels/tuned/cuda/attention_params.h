@@ -23,6 +23,9 @@ struct AttentionParams {
   uint32_t split_capacity;  // partial results that fit, the rows' first splits included
   float* partials;          // [split][kv_head][partial_floats]
   uint32_t* arrivals;       // [rows, kv_heads], zero between launches
+  // Of the cache, the launches before write the step's own positions only: the others can be read
+  // before those launches have ended.
+  bool early_keys;
 };
 
 // Null if there is none for this type and head size. `decode`: rows that are alone in their

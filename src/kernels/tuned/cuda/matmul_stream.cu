@@ -257,6 +257,17 @@ __device__ __forceinline__ void write_tile(const MatmulParams& p, uint32_t tile,
   *y = p.accumulate ? __fadd_rn(value, *y) : value;
 }
 
+// What write_tile() will read for the tile besides sums: biases, or what is added to.
+template <uint32_t kTiles>
+__device__ __forceinline__ void touch_outputs(const MatmulParams& p, uint32_t tile, bool biases) {
+  if (threadIdx.x >= 16 * kTiles) return;
+  const TileRow first = first_row<kTiles>(p, tile, threadIdx.x / 16);
+  const Matrix& matrix = p.matrices[first.matrix];
+  const uint32_t row = first.row + threadIdx.x % 16;
+  const float* from = biases ? matrix.bias : p.accumulate ? matrix.y : nullptr;
+  if (from && row < matrix.n) touch(from + row);
+}
+
 template <WeightFormat kFormat, uint32_t kTiles, bool kPrepare>
 __device__ __forceinline__ void fetch_rows(const StreamParams& p, uint32_t rows, char* x,
                                            float* unscale, float* memory) {
@@ -325,13 +336,16 @@ __global__ void __launch_bounds__(256, 2) stream_kernel(const __grid_constant__ 
   Groups tile_groups;
   tile_groups.set(shape);
   tile_groups.fetch(p.matmul, blockIdx.x);
+  const uint32_t rows = smaller(*p.matmul.row_count, p.capacity);
+  touch_outputs<kTiles>(p.matmul, blockIdx.x, true);
+  if (kPrepare && p.norm_weight) touch_norm_weight(p.norm_weight, shape.k);
 
   wait_for_previous();
-  const uint32_t rows = smaller(*p.matmul.row_count, p.capacity);
   if (rows == 0) {
     copy_async_wait<0>();
     return;
   }
+  touch_outputs<kTiles>(p.matmul, blockIdx.x, false);
   tile_groups.store(shape, groups);
   fetch_rows<kFormat, kTiles, kPrepare>(p, rows, x, unscale, memory);
   __syncthreads();

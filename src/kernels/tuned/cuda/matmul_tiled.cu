@@ -194,8 +194,8 @@ __global__ void __launch_bounds__(kThreads,
   for (uint32_t i = 0; i < 2; ++i) row_pairs[i].set(*place.matrix[i], shape, place.row[i], lane);
   WarpWeights<kFormat> weights, next;
   if (begin < end) weights.load(row_pairs, shape, begin, lane);
-  wait_for_previous();
   const uint32_t rows = *p.matmul.row_count;
+  wait_for_previous();
   const uint32_t first_row = blockIdx.x * kRows;
   if (first_row >= rows) return;
 

@@ -276,8 +276,8 @@ __device__ __forceinline__ void run_tile(const TiledParams& p) {
   const uint32_t last = larger(end, begin + 1) - 1;
   groups.load(values, shape, begin, lane % 4);
   groups.load(next, shape, smaller(begin + 1, last), lane % 4);
-  wait_for_previous();
   const uint32_t rows = *p.matmul.row_count;
+  wait_for_previous();
   const uint32_t first_row = blockIdx.x * kRows;
   if (first_row >= rows) {
     copy_async_wait<0>();

@@ -356,6 +356,13 @@ void Planner::plan_dialect(const GpuDispatch& d) {
   }
 }
 
+// Nothing but this step's own rows goes into the cache before `d`.
+bool Planner::writes_of_cache_are_of_the_step(const GpuDispatch& d) const {
+  return std::all_of(dispatches_.data(), &d, [&](const GpuDispatch& before) {
+    return before.op != ops::Op::kRopeKvWrite || before.buffers[0] == d.buffers[0];
+  });
+}
+
 bool Planner::plan_attention(const GpuDispatch& d) {
   const auto& args = d.args_as<ops::PagedAttentionArgs>();
   const ops::KvLayout& kv = args.kv;
@@ -387,6 +394,7 @@ bool Planner::plan_attention(const GpuDispatch& d) {
   const uint64_t listed =
       (d.bytes[0] - std::min<uint64_t>(d.bytes[0], args.layout.pages_offset)) / 4;
   const uint64_t pages = std::min(listed, cache_bytes / kv.page_bytes);
+  p.early_keys = writes_of_cache_are_of_the_step(d);
   p.row_capacity = rows;
   p.split_capacity = rows + static_cast<uint32_t>(pages * kv.page_tokens / kSplit) + 1;
   const uint64_t partial = uint64_t{partial_floats(p.group, kv.head_dim)} * sizeof(float);

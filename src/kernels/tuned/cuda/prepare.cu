@@ -10,8 +10,9 @@ __global__ void __launch_bounds__(kRowThreads)
     prepare_kernel(const __grid_constant__ PrepareParams p) {
   __shared__ float memory[16];
   let_next_begin();
-  wait_for_previous();
   const uint32_t rows = *p.row_count;
+  if constexpr (kSource == RowSource::kNorm) touch_norm_weight(p.other, p.k);
+  wait_for_previous();
   const size_t padded = padded_k(p.k);
   for (uint32_t r = blockIdx.x; r < rows; r += gridDim.x) {
     const size_t at = static_cast<size_t>(r) * p.k;

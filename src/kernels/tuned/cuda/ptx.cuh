@@ -75,7 +75,15 @@ __device__ __forceinline__ uint4 load_streaming(const void* from) {
   return v;
 }
 
-// With programmatic dependent launch: what the launches before wrote may be read from here on.
+// Brings what is there to the caches. Not for what may still change.
+__device__ __forceinline__ void touch(const void* address) {
+  asm volatile("prefetch.global.L1 [%0];" ::"l"(address));
+}
+
+// With programmatic dependent launch: what the launches before wrote may be read from here on. What
+// was there before a command list's first launch may be read before: weights and step params, the
+// cache but for the step's own positions. A block that does not wait must not end: launches behind
+// rely on all of those before.
 __device__ __forceinline__ void wait_for_previous() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;\n" ::: "memory");

@@ -71,6 +71,10 @@ __device__ __forceinline__ float inverse_rms(const RowInput& in, float* memory) 
   return __frcp_rn(__fsqrt_rn(__fadd_rn(mean, in.eps)));
 }
 
+__device__ __forceinline__ void touch_norm_weight(const float* weight, uint32_t k) {
+  for (uint32_t at = threadIdx.x * 8; at < k; at += kRowThreads * 8) touch(weight + at);
+}
+
 // The power of two that brings a row's largest magnitude between 2^14 and 2^15; 1 for a row of
 // zeros or one that is not finite.
 __device__ __forceinline__ float row_scale(float largest) {
