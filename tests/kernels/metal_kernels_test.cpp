@@ -8,11 +8,13 @@
 #include <iterator>
 #include <set>
 #include <string>
+#include <vector>
 
-#include "kernels/entry/metal_kernels.h"
 #include "kernels/entry/metal_text.h"
+#include "kernels/ops/paged_attention.h"
 #include "kernels/ops/rms_norm.h"
-#include "kernels/single_source/launch.h"
+#include "kernels/single_source/kernel_ids.h"
+#include "kernels/single_source/sizes.h"
 
 namespace krserve::kernels {
 namespace {
@@ -44,26 +46,68 @@ TEST(MetalKernelsTest, EachPieceNamesItsFileAndLine) {
   EXPECT_EQ(files.count("kernels/dialect/simt.h"), 0u);
 }
 
-TEST(MetalKernelsTest, AHandleIsTheNumberOfAName) {
+template <class Args>
+GpuDispatch dispatch_of(ops::Op op, const Args& args, bool barrier_before = true) {
+  GpuDispatch dispatch;
+  dispatch.op = op;
+  dispatch.barrier_before = barrier_before;
+  std::memcpy(dispatch.args, &args, sizeof(args));
+  return dispatch;
+}
+
+GpuDispatch attention(bool barrier_before) {
+  const ops::KvLayout kv{1 << 20, 16, 4, 4, 128, ops::FloatType::kF16, 0};
+  return dispatch_of(ops::Op::kPagedAttention,
+                     ops::PagedAttentionArgs{kv, ops::step_layout(1, 1), 28, 0.1f}, barrier_before);
+}
+
+std::string name_of(const metal::Launch& launch) {
+  return metal::kernel_names()[launch.kernel];
+}
+
+TEST(MetalKernelsTest, NamesAreThoseOfTheKernelIdsAndDiffer) {
   const auto names = metal::kernel_names();
   ASSERT_EQ(names.size(), single_source::kKernelCount);
-  for (uint32_t id = 0; id < single_source::kKernelCount; ++id) {
-    GpuLaunch launch;
-    launch.kernel = metal_dialect_kernel(static_cast<single_source::KernelId>(id));
-    EXPECT_EQ(metal::kernel_number(launch), id);
-  }
   EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
 }
 
-TEST(MetalKernelsTest, ALaunchNamesTheKernelOfItsOp) {
-  GpuDispatch dispatch;
-  dispatch.op = ops::Op::kRmsNorm;
-  const ops::RmsNormArgs args{64, 1e-6f, ops::RowCount::kRows};
-  std::memcpy(dispatch.args, &args, sizeof(args));
-  dispatch.bytes[1] = 5 * 64 * sizeof(float);
-  const GpuLaunch launch = single_source::dialect_launch(dispatch, nullptr, metal_dialect_kernel);
-  EXPECT_STREQ(metal::kernel_names()[metal::kernel_number(launch)], "kr_rms_norm");
+TEST(MetalKernelsTest, ALaunchHoldsArgsAddressesAndGrid) {
+  GpuDispatch norm = dispatch_of(ops::Op::kRmsNorm, ops::RmsNormArgs{64, 1e-6f, {}});
+  norm.bytes[1] = 5 * 64 * sizeof(float);
+  float x = 0;
+  norm.buffers[1] = &x;
+  const auto launches = metal::plan_launches({&norm, 1}, {}, nullptr);
+  ASSERT_EQ(launches.size(), 1u);
+  const metal::Launch& launch = launches[0];
+  EXPECT_EQ(name_of(launch), "kr_rms_norm");
+  EXPECT_STREQ(launch.name, "rms_norm");
   EXPECT_EQ(launch.grid.x, 5u);
+  EXPECT_EQ(launch.threads, single_source::kRowThreads);
+  EXPECT_TRUE(launch.barrier_before);
+  EXPECT_EQ(launch.params.buffers[1], &x);
+  EXPECT_EQ(std::memcmp(launch.params.args, norm.args, sizeof(ops::RmsNormArgs)), 0);
+}
+
+TEST(MetalKernelsTest, LaunchesRunBesideEachOtherUnlessBothTakeTheWorkspace) {
+  const GpuDispatch norm = dispatch_of(ops::Op::kRmsNorm, ops::RmsNormArgs{64, 1e-6f, {}}, false);
+  const GpuDispatch dispatches[] = {attention(true), norm, attention(false), norm, norm};
+  std::vector<std::byte> workspace(metal::workspace_bytes(dispatches, {}));
+  EXPECT_GT(workspace.size(), 0u);
+  std::vector<bool> barriers;
+  for (const metal::Launch& launch : metal::plan_launches(dispatches, {}, workspace.data())) {
+    barriers.push_back(launch.barrier_before);
+    const bool is_attention = name_of(launch) == "kr_attention_F16_128_8";
+    EXPECT_EQ(launch.params.buffers[15], is_attention ? workspace.data() : nullptr);
+  }
+  EXPECT_EQ(barriers, (std::vector<bool>{true, false, true, false, false}));
+}
+
+TEST(MetalKernelsTest, BelowMetal32NothingIsHandedOver) {
+  const GpuDispatch dispatch = attention(true);
+  const metal::GpuFacts old{metal::kOldestLanguage};
+  EXPECT_EQ(metal::workspace_bytes({&dispatch, 1}, old), 0u);
+  EXPECT_EQ(metal::plan_launches({&dispatch, 1}, old, nullptr)[0].grid.z, 1u);
+  EXPECT_GT(metal::plan_launches({&dispatch, 1}, {}, nullptr)[0].grid.z, 1u);
 }
 
 }  // namespace
