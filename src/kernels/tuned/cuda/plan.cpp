@@ -12,6 +12,7 @@
 #include "kernels/ops/silu_mul.h"
 #include "kernels/single_source/launch.h"
 #include "kernels/tuned/cuda/matmul_kernels.h"
+#include "kernels/tuned/cuda/rope_params.h"
 
 namespace krserve::kernels::cuda {
 namespace {
@@ -60,6 +61,7 @@ size_t Planner::plan_at(size_t at) {
       return plan_matmuls(group, nullptr);
     }
   }
+  if (d.op == ops::Op::kRopeKvWrite && plan_rope(d)) return 1;
   if (d.op == ops::Op::kPagedAttention && plan_attention(d)) return 1;
   if (d.op == ops::Op::kRmsNorm && plan_norm_alone(d)) return 1;
   if (d.op == ops::Op::kSiluMul && plan_silu_alone(d)) return 1;
@@ -354,6 +356,33 @@ void Planner::plan_dialect(const GpuDispatch& d) {
     launches_.push_back(single_source::dialect_launch(d, memory, cuda_dialect_kernel));
     launches_.back().overlaps_previous = facts_.compute_capability >= 90;
   }
+}
+
+bool Planner::plan_rope(const GpuDispatch& d) {
+  const auto& args = d.args_as<ops::RopeKvWriteArgs>();
+  const void* kernel = rope_kernel_for(args.kv.head_dim);
+  if (!kernel) return false;
+  const uint64_t head_bytes = args.kv.head_dim * sizeof(float);
+  const auto rows =
+      static_cast<uint32_t>(std::min({d.bytes[1] / (std::max(args.heads, 1U) * head_bytes),
+                                      d.bytes[2] / (std::max(args.kv.kv_heads, 1U) * head_bytes),
+                                      d.bytes[3] / (std::max(args.kv.kv_heads, 1U) * head_bytes)}));
+  if (rows == 0) return true;
+  RopeParams p{};
+  p.args = args;
+  p.step = static_cast<const uint8_t*>(d.buffers[0]);
+  p.q = static_cast<float*>(d.buffers[1]);
+  p.k = static_cast<const float*>(d.buffers[2]);
+  p.v = static_cast<const float*>(d.buffers[3]);
+  p.table = static_cast<const float*>(d.buffers[4]);
+  p.q_norm = static_cast<const float*>(d.buffers[5]);
+  p.k_norm = static_cast<const float*>(d.buffers[6]);
+  for (uint32_t s = 0; s < ops::kMaxKvSegments && 7 + s < ops::kMaxBuffers; ++s) {
+    p.segments[s] = static_cast<uint8_t*>(d.buffers[7 + s]);
+  }
+  add(kernel, "rope_kv_write", {rows, ceil_div(args.heads + args.kv.kv_heads, kRopeWarps)},
+      {kRopeWarps * 32}, 0, p);
+  return true;
 }
 
 // Nothing but this step's own rows goes into the cache before `d`.

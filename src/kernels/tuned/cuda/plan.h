@@ -86,6 +86,7 @@ class Planner {
   void plan_stream(const MatmulGroup& group, const GpuDispatch* norm, uint16_t* halves,
                    float* unscale);
   void plan_tiled(const MatmulGroup& group, uint16_t* halves, float* unscale);
+  bool plan_rope(const GpuDispatch& d);
   bool writes_of_cache_are_of_the_step(const GpuDispatch& d) const;
   bool plan_attention(const GpuDispatch& d);
   bool plan_norm_alone(const GpuDispatch& d);
