@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernels/entry/cuda_kernels.h"
+#include "kernels/ops/gather_rows.h"
 #include "kernels/ops/paged_attention.h"
 #include "kernels/ops/rms_norm.h"
 #include "kernels/ops/silu_mul.h"
@@ -54,7 +55,10 @@ bool Planner::has_warpgroups() const {
 size_t Planner::plan_at(size_t at) {
   const GpuDispatch& d = dispatches_[at];
   if (d.op == ops::Op::kRmsNorm) {
-    if (const size_t taken = plan_norm_and_matmuls(at)) return taken;
+    if (const size_t taken = plan_norm_and_matmuls(d, at + 1)) return 1 + taken;
+  }
+  if (d.op == ops::Op::kGatherRows) {
+    if (const size_t taken = plan_only_row(at)) return taken;
   }
   if (d.op == ops::Op::kMatmul) {
     if (const MatmulGroup group = matmuls_at(at); group.count > 0) {
@@ -131,10 +135,9 @@ bool Planner::is_gated(const MatmulGroup& group) const {
          (args.flags & ops::kMatmulAccumulate) == 0;
 }
 
-size_t Planner::plan_norm_and_matmuls(size_t at) {
-  const GpuDispatch& norm = dispatches_[at];
-  if (at + 1 >= dispatches_.size() || !dispatches_[at + 1].barrier_before) return 0;
-  const MatmulGroup group = matmuls_at(at + 1);
+size_t Planner::plan_norm_and_matmuls(const GpuDispatch& norm, size_t next) {
+  if (next >= dispatches_.size() || !dispatches_[next].barrier_before) return 0;
+  const MatmulGroup group = matmuls_at(next);
   if (group.count == 0) return 0;
   const GpuDispatch& first = dispatches_[group.first];
   const auto& args = norm.args_as<ops::RmsNormArgs>();
@@ -144,7 +147,27 @@ size_t Planner::plan_norm_and_matmuls(size_t at) {
       !aligned(norm.buffers[2], 16)) {
     return 0;
   }
-  return 1 + plan_matmuls(group, &norm);
+  return plan_matmuls(group, &norm);
+}
+
+// Of one row the sampled one is the first: the norm behind gather_rows, in place, reads it where it
+// is.
+size_t Planner::plan_only_row(size_t at) {
+  if (at + 1 >= dispatches_.size()) return 0;
+  const GpuDispatch& gather = dispatches_[at];
+  GpuDispatch norm = dispatches_[at + 1];
+  const uint64_t row = uint64_t{gather.args_as<ops::GatherRowsArgs>().dim} * sizeof(float);
+  if (norm.op != ops::Op::kRmsNorm || !norm.barrier_before || gather.bytes[1] >= 2 * row ||
+      norm.args_as<ops::RmsNormArgs>().dim * sizeof(float) != row ||
+      norm.args_as<ops::RmsNormArgs>().rows != ops::RowCount::kSamples ||
+      norm.buffers[0] != gather.buffers[0] || norm.buffers[1] != gather.buffers[2] ||
+      norm.buffers[3] != gather.buffers[2]) {
+    return 0;
+  }
+  norm.buffers[1] = gather.buffers[1];
+  norm.bytes[1] = gather.bytes[1];
+  const size_t taken = plan_norm_and_matmuls(norm, at + 2);
+  return taken > 0 ? 2 + taken : 0;
 }
 
 // Something is written over what the norm reads: blocks that are late would read it.
