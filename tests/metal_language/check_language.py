@@ -21,7 +21,7 @@ from pathlib import Path
 # The language versions of macOS 14, 15 and 26.
 VERSIONS = (310, 320, 400)
 THREADGROUP_BYTES = 32768
-KERNEL_IDS = "kernels/single_source/kernel_ids.h"
+KERNEL_IDS = "kernels/tuned/metal/kernel_ids.h"
 
 OPTIONS = [
     *("-x", "clcpp", "-cl-std=clc++2021", "-target", "spir64", "-cl-no-stdinc", "-nostdinc"),
@@ -145,7 +145,7 @@ def problems_of(options, file, version):
 
 def kernel_names(options):
     """The names by which the host asks for the kernels, in order."""
-    text = f'#include "{KERNEL_IDS}"\n#define KR_HANDLE(name) handle name\nKR_ALL_KERNELS\n'
+    text = f'#include "{KERNEL_IDS}"\n#define KR_HANDLE(name) handle name\nKR_ALL_METAL_KERNELS\n'
     command = [options.clang, "-E", "-P", "-x", "c++", f"-I{options.names_from}", "-"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
     return re.findall(r"\bhandle (\w+)", done.stdout)

@@ -10,6 +10,9 @@
 //   pointers, where last_to_arrive orders it;
 // - a simdgroup has 32 lanes, and every one of them reaches a SIMD operation;
 // - all threads of a threadgroup reach a barrier, or none: a threadgroup may leave as a whole;
+// - kr_matrix8x8, a matrix of a simdgroup, is for kernels that CUDA does not have: its functions
+// are
+//   SIMD operations, and between them and the lanes' own use of the memory lies a barrier;
 // - products that are summed use kr_fma, so that no compiler's choice changes a bit.
 #pragma once
 
