@@ -13,7 +13,7 @@ readonly APT_LIBRARIES=(nlohmann-json3-dev libyaml-cpp-dev libspdlog-dev libfmt-
 # package:command, since commands may come from elsewhere.
 readonly APT_TOOLS=(g++:g++ cmake:cmake ninja-build:ninja ccache:ccache pkg-config:pkg-config
   make:make git:git curl:curl clang-format-19:clang-format-19 clang-tidy-19:clang-tidy-19
-  python3:python3 nodejs:node npm:npm ca-certificates:update-ca-certificates)
+  clang-19:clang-19 python3:python3 nodejs:node npm:npm ca-certificates:update-ca-certificates)
 readonly APT_BENCH=(libmimalloc2.0 libjemalloc2)
 readonly APT_FUZZ=(clang-19 libclang-rt-19-dev)
 readonly BREW_PACKAGES=(cmake ninja ccache boost nlohmann-json yaml-cpp spdlog fmt cli11 googletest
