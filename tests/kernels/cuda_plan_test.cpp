@@ -84,18 +84,17 @@ class CudaPlan : public ::testing::Test {
     return cuda::plan_launches(recorder.dispatches, facts, workspace.contents());
   }
 
-  // Names between the embedding and the gathering of sampled rows: `layer`, once for each layer.
-  void expect_layers(const std::vector<GpuLaunch>& launches,
-                     const std::vector<std::string>& layer) {
+  // Names in order: `layer` once for each layer, then `head`.
+  void expect_launches(const std::vector<GpuLaunch>& launches,
+                       const std::vector<std::string>& layer,
+                       const std::vector<std::string>& head) {
     std::vector<std::string> names;
+    for (const GpuLaunch& launch : launches) names.emplace_back(launch.name);
     std::vector<std::string> expected{"count_tokens", "embed_rows"};
-    for (const GpuLaunch& launch : launches) {
-      if (std::string_view(launch.name) == "gather_rows") break;
-      names.emplace_back(launch.name);
-    }
     for (uint32_t i = 0; i < layers_; ++i) {
       expected.insert(expected.end(), layer.begin(), layer.end());
     }
+    expected.insert(expected.end(), head.begin(), head.end());
     EXPECT_EQ(names, expected);
   }
 
@@ -103,32 +102,38 @@ class CudaPlan : public ::testing::Test {
 };
 
 TEST_F(CudaPlan, ALayerOfOneRowIsSixLaunches) {
-  expect_layers(plan("qwen3-bf16", 1), {"matmul", "rope_kv_write", "attention_decode", "matmul",
-                                        "matmul_gated", "matmul"});
+  const std::vector<std::string> head{"matmul", "sample"};
+  expect_launches(
+      plan("qwen3-bf16", 1),
+      {"matmul", "rope_kv_write", "attention_decode", "matmul", "matmul_gated", "matmul"}, head);
   // Heads of 16 dimensions have no tuned attention.
-  expect_layers(plan("qwen2-q4-g64", 1),
-                {"matmul", "rope_kv_write", "paged_attention", "matmul", "matmul_gated", "matmul"});
+  expect_launches(
+      plan("qwen2-q4-g64", 1),
+      {"matmul", "rope_kv_write", "paged_attention", "matmul", "matmul_gated", "matmul"}, head);
 }
 
 TEST_F(CudaPlan, AFewRowsArePreparedOnceForEachMatmul) {
-  expect_layers(plan("qwen3-bf16", 8),
-                {"norm_prepare", "matmul", "rope_kv_write", "attention_decode", "attention_runs",
-                 "prepare", "matmul", "norm_prepare", "matmul_gated", "prepare", "matmul"});
+  expect_launches(plan("qwen3-bf16", 8),
+                  {"norm_prepare", "matmul", "rope_kv_write", "attention_decode", "attention_runs",
+                   "prepare", "matmul", "norm_prepare", "matmul_gated", "prepare", "matmul"},
+                  {"gather_rows", "norm_prepare", "matmul", "sample"});
 }
 
 TEST_F(CudaPlan, ManyRowsTakeTensorCoreTiles) {
   for (const uint32_t rows : {64U, 512U}) {
-    expect_layers(
+    expect_launches(
         plan("qwen2-q4-g64", rows),
         {"norm_prepare", "matmul_tiled", "rope_kv_write", "paged_attention", "prepare",
-         "matmul_tiled", "norm_prepare", "matmul_gated_tiled", "prepare", "matmul_tiled"});
+         "matmul_tiled", "norm_prepare", "matmul_gated_tiled", "prepare", "matmul_tiled"},
+        {"gather_rows", "norm_prepare", "matmul_tiled", "sample"});
   }
 }
 
 TEST_F(CudaPlan, WeightsOfFourBytesTakeTheDialectsKernels) {
-  expect_layers(plan("qwen2-q4-g64-dequantized-f32-sharded", 8),
-                {"rms_norm", "matmul", "matmul", "matmul", "rope_kv_write", "paged_attention",
-                 "matmul", "rms_norm", "matmul", "matmul", "silu_mul", "matmul"});
+  expect_launches(plan("qwen2-q4-g64-dequantized-f32-sharded", 8),
+                  {"rms_norm", "matmul", "matmul", "matmul", "rope_kv_write", "paged_attention",
+                   "matmul", "rms_norm", "matmul", "matmul", "silu_mul", "matmul"},
+                  {"gather_rows", "rms_norm", "matmul", "sample"});
 }
 
 TEST_F(CudaPlan, EveryLaunchIsOneThatAnyGpuTakes) {

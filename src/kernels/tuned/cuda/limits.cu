@@ -5,6 +5,7 @@
 #include "kernels/entry/cuda_kernels.h"
 #include "kernels/tuned/cuda/attention_params.h"
 #include "kernels/tuned/cuda/matmul_kernels.h"
+#include "kernels/tuned/cuda/rope_params.h"
 
 namespace krserve::kernels::cuda {
 namespace {
@@ -52,6 +53,7 @@ int prepare_kernels(const GpuFacts& facts) {
       allow(attention_kernel_for(type, head_dim, false));
     }
   }
+  for (const uint32_t head_dim : {64U, 128U}) allow(rope_kernel_for(head_dim));
   for (uint32_t id = 0; id < single_source::kKernelCount; ++id) {
     allow(cuda_dialect_kernel(static_cast<single_source::KernelId>(id)));
   }

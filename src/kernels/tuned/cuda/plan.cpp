@@ -7,11 +7,13 @@
 #include <cstring>
 
 #include "kernels/entry/cuda_kernels.h"
+#include "kernels/ops/gather_rows.h"
 #include "kernels/ops/paged_attention.h"
 #include "kernels/ops/rms_norm.h"
 #include "kernels/ops/silu_mul.h"
 #include "kernels/single_source/launch.h"
 #include "kernels/tuned/cuda/matmul_kernels.h"
+#include "kernels/tuned/cuda/rope_params.h"
 
 namespace krserve::kernels::cuda {
 namespace {
@@ -53,13 +55,17 @@ bool Planner::has_warpgroups() const {
 size_t Planner::plan_at(size_t at) {
   const GpuDispatch& d = dispatches_[at];
   if (d.op == ops::Op::kRmsNorm) {
-    if (const size_t taken = plan_norm_and_matmuls(at)) return taken;
+    if (const size_t taken = plan_norm_and_matmuls(d, at + 1)) return 1 + taken;
+  }
+  if (d.op == ops::Op::kGatherRows) {
+    if (const size_t taken = plan_only_row(at)) return taken;
   }
   if (d.op == ops::Op::kMatmul) {
     if (const MatmulGroup group = matmuls_at(at); group.count > 0) {
       return plan_matmuls(group, nullptr);
     }
   }
+  if (d.op == ops::Op::kRopeKvWrite && plan_rope(d)) return 1;
   if (d.op == ops::Op::kPagedAttention && plan_attention(d)) return 1;
   if (d.op == ops::Op::kRmsNorm && plan_norm_alone(d)) return 1;
   if (d.op == ops::Op::kSiluMul && plan_silu_alone(d)) return 1;
@@ -129,10 +135,9 @@ bool Planner::is_gated(const MatmulGroup& group) const {
          (args.flags & ops::kMatmulAccumulate) == 0;
 }
 
-size_t Planner::plan_norm_and_matmuls(size_t at) {
-  const GpuDispatch& norm = dispatches_[at];
-  if (at + 1 >= dispatches_.size() || !dispatches_[at + 1].barrier_before) return 0;
-  const MatmulGroup group = matmuls_at(at + 1);
+size_t Planner::plan_norm_and_matmuls(const GpuDispatch& norm, size_t next) {
+  if (next >= dispatches_.size() || !dispatches_[next].barrier_before) return 0;
+  const MatmulGroup group = matmuls_at(next);
   if (group.count == 0) return 0;
   const GpuDispatch& first = dispatches_[group.first];
   const auto& args = norm.args_as<ops::RmsNormArgs>();
@@ -142,7 +147,27 @@ size_t Planner::plan_norm_and_matmuls(size_t at) {
       !aligned(norm.buffers[2], 16)) {
     return 0;
   }
-  return 1 + plan_matmuls(group, &norm);
+  return plan_matmuls(group, &norm);
+}
+
+// Of one row the sampled one is the first: the norm behind gather_rows, in place, reads it where it
+// is.
+size_t Planner::plan_only_row(size_t at) {
+  if (at + 1 >= dispatches_.size()) return 0;
+  const GpuDispatch& gather = dispatches_[at];
+  GpuDispatch norm = dispatches_[at + 1];
+  const uint64_t row = uint64_t{gather.args_as<ops::GatherRowsArgs>().dim} * sizeof(float);
+  if (norm.op != ops::Op::kRmsNorm || !norm.barrier_before || gather.bytes[1] >= 2 * row ||
+      norm.args_as<ops::RmsNormArgs>().dim * sizeof(float) != row ||
+      norm.args_as<ops::RmsNormArgs>().rows != ops::RowCount::kSamples ||
+      norm.buffers[0] != gather.buffers[0] || norm.buffers[1] != gather.buffers[2] ||
+      norm.buffers[3] != gather.buffers[2]) {
+    return 0;
+  }
+  norm.buffers[1] = gather.buffers[1];
+  norm.bytes[1] = gather.bytes[1];
+  const size_t taken = plan_norm_and_matmuls(norm, at + 2);
+  return taken > 0 ? 2 + taken : 0;
 }
 
 // Something is written over what the norm reads: blocks that are late would read it.
@@ -354,6 +379,33 @@ void Planner::plan_dialect(const GpuDispatch& d) {
     launches_.push_back(single_source::dialect_launch(d, memory, cuda_dialect_kernel));
     launches_.back().overlaps_previous = facts_.compute_capability >= 90;
   }
+}
+
+bool Planner::plan_rope(const GpuDispatch& d) {
+  const auto& args = d.args_as<ops::RopeKvWriteArgs>();
+  const void* kernel = rope_kernel_for(args.kv.head_dim);
+  if (!kernel) return false;
+  const uint64_t head_bytes = args.kv.head_dim * sizeof(float);
+  const auto rows =
+      static_cast<uint32_t>(std::min({d.bytes[1] / (std::max(args.heads, 1U) * head_bytes),
+                                      d.bytes[2] / (std::max(args.kv.kv_heads, 1U) * head_bytes),
+                                      d.bytes[3] / (std::max(args.kv.kv_heads, 1U) * head_bytes)}));
+  if (rows == 0) return true;
+  RopeParams p{};
+  p.args = args;
+  p.step = static_cast<const uint8_t*>(d.buffers[0]);
+  p.q = static_cast<float*>(d.buffers[1]);
+  p.k = static_cast<const float*>(d.buffers[2]);
+  p.v = static_cast<const float*>(d.buffers[3]);
+  p.table = static_cast<const float*>(d.buffers[4]);
+  p.q_norm = static_cast<const float*>(d.buffers[5]);
+  p.k_norm = static_cast<const float*>(d.buffers[6]);
+  for (uint32_t s = 0; s < ops::kMaxKvSegments && 7 + s < ops::kMaxBuffers; ++s) {
+    p.segments[s] = static_cast<uint8_t*>(d.buffers[7 + s]);
+  }
+  add(kernel, "rope_kv_write", {rows, ceil_div(args.heads + args.kv.kv_heads, kRopeWarps)},
+      {kRopeWarps * 32}, 0, p);
+  return true;
 }
 
 // Nothing but this step's own rows goes into the cache before `d`.

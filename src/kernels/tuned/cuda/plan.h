@@ -73,7 +73,9 @@ class Planner {
   static bool has_kernel(const GpuDispatch& d);
   static bool go_together(const GpuDispatch& a, const GpuDispatch& b);
   bool is_gated(const MatmulGroup& group) const;
-  size_t plan_norm_and_matmuls(size_t at);
+  // Dispatches taken from `next` on; 0 if there are no matmuls of the norm's result.
+  size_t plan_norm_and_matmuls(const GpuDispatch& norm, size_t next);
+  size_t plan_only_row(size_t at);
   size_t plan_matmuls(const MatmulGroup& group, const GpuDispatch* norm);
   bool overwrites(const MatmulGroup& group, const GpuDispatch& norm) const;
   MatmulParams matmul_params(const MatmulGroup& group, uint32_t tile_outputs) const;
@@ -86,6 +88,7 @@ class Planner {
   void plan_stream(const MatmulGroup& group, const GpuDispatch* norm, uint16_t* halves,
                    float* unscale);
   void plan_tiled(const MatmulGroup& group, uint16_t* halves, float* unscale);
+  bool plan_rope(const GpuDispatch& d);
   bool writes_of_cache_are_of_the_step(const GpuDispatch& d) const;
   bool plan_attention(const GpuDispatch& d);
   bool plan_norm_alone(const GpuDispatch& d);
