@@ -125,7 +125,8 @@ TEST(MetalApi, ABlockKeepsWhatItsFunctionHoldsUntilItRan) {
 TEST(MetalApi, TextErrorsAndArraysComeBack) {
   const Bench bench;
   NSError* error = nullptr;
-  EXPECT_EQ(bench.device->new_library(NSString::from("#error of ours\n"), nullptr, &error), nullptr);
+  EXPECT_EQ(bench.device->new_library(NSString::from("#error of ours\n"), nullptr, &error),
+            nullptr);
   ASSERT_NE(error, nullptr);
   EXPECT_EQ(error->code(), static_cast<NSInteger>(MTLLibraryError::kCompileFailure));
   EXPECT_EQ(error->domain()->text(), "MTLLibraryErrorDomain");

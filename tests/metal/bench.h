@@ -31,8 +31,7 @@ struct Bench {
   metal::Owned<metal::MTLResidencySet> new_residency_set();
 
   // Binds and dispatches axpy.
-  void axpy(metal::MTLComputeCommandEncoder* encoder, metal::MTLBuffer* to,
-            metal::MTLBuffer* from);
+  void axpy(metal::MTLComputeCommandEncoder* encoder, metal::MTLBuffer* to, metal::MTLBuffer* from);
   void axpy(metal::MTL4ComputeCommandEncoder* encoder, metal::MTLBuffer* to,
             metal::MTLBuffer* from);
 

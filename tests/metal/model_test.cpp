@@ -13,10 +13,10 @@ namespace krserve::fake_metal {
 namespace {
 
 using namespace metal;
+using std::chrono::seconds;
 using testing::Each;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using std::chrono::seconds;
 
 constexpr uint32_t kSlots = 3;
 constexpr uint32_t kSteps = 12;
@@ -89,8 +89,8 @@ TEST_P(MetalModel, Metal4RingAddsOncePerStep) {
     slot.commands->end();
     const auto options4 = make_object<MTL4CommitOptions>();
     options4->add_feedback_handler([&feedbacks](MTL4CommitFeedback* feedback) {
-      const bool good = !feedback->error() &&
-                        feedback->gpu_start_time() <= feedback->gpu_end_time();
+      const bool good =
+          !feedback->error() && feedback->gpu_start_time() <= feedback->gpu_end_time();
       feedbacks += good ? 1 : 1000;
     });
     const MTL4CommandBuffer* const list[] = {slot.commands.get()};
@@ -140,14 +140,13 @@ TEST_P(MetalModel, AnEventOrdersTwoQueues) {
 TEST_P(MetalModel, TrackedMemoryNeedsNoBarrierBetweenEncodersOfMetal3) {
   Bench bench(options());
   const Owned<MTLHeap> heap = bench.new_heap(1 << 20, MTLHazardTrackingMode::kTracked);
-  const Owned<MTLBuffer> placed(heap->new_buffer(kElements * sizeof(float),
-                                                 MTLResourceOptions::kStorageModeShared, 0));
+  const Owned<MTLBuffer> placed(
+      heap->new_buffer(kElements * sizeof(float), MTLResourceOptions::kStorageModeShared, 0));
   MTLCommandBuffer* const commands = bench.queue->command_buffer();
   MTLBlitCommandEncoder* const blit = commands->blit_encoder();
   blit->copy(bench.x.get(), 0, placed.get(), 0, kElements * sizeof(float));
   blit->end_encoding();
-  MTLComputeCommandEncoder* const encoder =
-      commands->compute_encoder(MTLDispatchType::kConcurrent);
+  MTLComputeCommandEncoder* const encoder = commands->compute_encoder(MTLDispatchType::kConcurrent);
   bench.axpy(encoder, placed.get(), bench.x.get());
   encoder->memory_barrier(MTLBarrierScope::kBuffers);
   bench.axpy(encoder, placed.get(), bench.x.get());
@@ -230,8 +229,8 @@ TEST(MetalModelOnce, PagesOfTheHostAreUsedInPlace) {
   constexpr size_t kPage = 16384;
   const std::unique_ptr<void, decltype(&std::free)> pages(std::aligned_alloc(kPage, kPage),
                                                           &std::free);
-  const Owned<MTLBuffer> buffer(bench.device->new_buffer_no_copy(
-      pages.get(), kPage, MTLResourceOptions::kStorageModeShared));
+  const Owned<MTLBuffer> buffer(
+      bench.device->new_buffer_no_copy(pages.get(), kPage, MTLResourceOptions::kStorageModeShared));
   ASSERT_TRUE(buffer);
   EXPECT_EQ(buffer->contents(), pages.get());
   EXPECT_THAT(violation_texts(), IsEmpty());
@@ -273,9 +272,11 @@ TEST(MetalModelOnce, AFailedSubmissionTellsItsErrorByFeedback) {
   options->add_feedback_handler([&told](MTL4CommitFeedback* feedback) {
     if (feedback->error()) told = feedback->error()->localized_description()->text();
   });
-  bench.commit4([&bench](MTL4ComputeCommandEncoder* encoder) {
-    bench.axpy(encoder, bench.y.get(), bench.x.get());
-  }, options.get());
+  bench.commit4(
+      [&bench](MTL4ComputeCommandEncoder* encoder) {
+        bench.axpy(encoder, bench.y.get(), bench.x.get());
+      },
+      options.get());
   ASSERT_TRUE(Gpu::get().wait_idle(seconds(10)));
   EXPECT_EQ(told, "too long");
   EXPECT_THAT(contents(bench.y), Each(0.0F));

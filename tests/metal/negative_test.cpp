@@ -79,16 +79,14 @@ const Negative kObjects[] = {
        NSString::from("text")->release();
      }},
     {Rule::kWrongClass, "WrongClass",
-     [](Bench& b) {
-       b.residents->add(reinterpret_cast<const MTLAllocation*>(b.event.get()));
-     }},
+     [](Bench& b) { b.residents->add(reinterpret_cast<const MTLAllocation*>(b.event.get())); }},
     {Rule::kNilArgument, "NilArgument", [](Bench& b) { b.residents->add(nullptr); }},
     {Rule::kNilArgument, "NilSource",
-     [](Bench& b) { b.device->new_library(static_cast<const NSString*>(nullptr), nullptr, nullptr); }},
-    {Rule::kNoAutoreleasePool, "ThreadWithoutPool",
      [](Bench& b) {
-       std::thread([&b] { b.queue->command_buffer()->release(); }).join();
+       b.device->new_library(static_cast<const NSString*>(nullptr), nullptr, nullptr);
      }},
+    {Rule::kNoAutoreleasePool, "ThreadWithoutPool",
+     [](Bench& b) { std::thread([&b] { b.queue->command_buffer()->release(); }).join(); }},
     {Rule::kPoolOrder, "OlderPoolFirst",
      [](Bench&) {
        const auto make = [] {
@@ -350,23 +348,20 @@ const Negative kEncoding[] = {
      }},
     {Rule::kRange, "CopyPastTheBuffer",
      [](Bench& b) {
-       with_blit(b, [&](MTLBlitCommandEncoder* e) {
-         e->copy(b.x.get(), 0, b.y.get(), 4, kBytes);
-       });
+       with_blit(b, [&](MTLBlitCommandEncoder* e) { e->copy(b.x.get(), 0, b.y.get(), 4, kBytes); });
      }},
     {Rule::kRange, "KernelPastTheBuffer",
      [](Bench& b) {
        const auto small = b.new_buffer(kBytes - 4);
-       b.commit3(MTLDispatchType::kSerial,
-                 [&](MTLComputeCommandEncoder* e) { b.axpy(e, small.get(), b.x.get()); })
-           ->wait_until_completed();
+       b.commit3(MTLDispatchType::kSerial, [&](MTLComputeCommandEncoder* e) {
+          b.axpy(e, small.get(), b.x.get());
+        })->wait_until_completed();
      }},
     {Rule::kInlineBytes, "TooManyInlineBytes",
      [](Bench& b) {
        const std::vector<char> bytes(kMaxInlineBytes + 1);
-       with_encoder3(b, [&](MTLComputeCommandEncoder* e) {
-         e->set_bytes(bytes.data(), bytes.size(), 0);
-       });
+       with_encoder3(
+           b, [&](MTLComputeCommandEncoder* e) { e->set_bytes(bytes.data(), bytes.size(), 0); });
      }},
     {Rule::kInlineBytes, "WriteToInlineBytes",
      [](Bench& b) {

@@ -254,8 +254,7 @@ void ComputeEncoder3::set_bytes(const void* bytes, NSUInteger length, NSUInteger
     return;
   }
   const auto* const first = static_cast<const std::byte*>(bytes);
-  bindings_[index] = {
-      {}, 0, std::make_shared<std::vector<std::byte>>(first, first + length)};
+  bindings_[index] = {{}, 0, std::make_shared<std::vector<std::byte>>(first, first + length)};
 }
 
 void ComputeEncoder3::memory_barrier(metal::MTLBarrierScope) {

@@ -197,17 +197,16 @@ bool Gpu::check(Command& command, const Clock& base, uint32_t queue, uint64_t pa
       if (before.end <= use.begin || use.end <= before.begin) continue;
       if (!before.writes && !use.writes) continue;
       if (is_ordered(command, before, base, queue, pass, use.memory->tracked)) continue;
-      violate(Rule::kMissingBarrier, command.what + " " + (use.writes ? "writes" : "reads") +
-                                         " what " + before.what +
-                                         (before.writes ? " writes" : " reads") +
-                                         ", and nothing orders them");
+      violate(Rule::kMissingBarrier,
+              command.what + " " + (use.writes ? "writes" : "reads") + " what " + before.what +
+                  (before.writes ? " writes" : " reads") + ", and nothing orders them");
       good = false;
       break;
     }
   }
   for (const Use& use : command.uses) {
-    use.memory->accesses.push_back({use.begin, use.end, use.writes, command.stage, queue, pass,
-                                    command.epoch, command.what});
+    use.memory->accesses.push_back(
+        {use.begin, use.end, use.writes, command.stage, queue, pass, command.epoch, command.what});
   }
   return good;
 }

@@ -1,4 +1,5 @@
-// objc_msgSend for ELF on x86-64 and AArch64, and the blocks runtime: the machine's side of the fake.
+// objc_msgSend for ELF on x86-64 and AArch64, and the blocks runtime: the machine's side of the
+// fake.
 #include "metal/fake/objc_abi.h"
 
 #include <cstdlib>

@@ -218,9 +218,7 @@ void register_foundation() {
       .on<&Object::retain>("retain")
       .on<&Object::release>("release")
       .on<&Object::responds_to>("respondsToSelector:");
-  ClassBuilder("NSAutoreleasePool")
-      .on_class<&new_pool>("new")
-      .on<&AutoreleasePool::drain>("drain");
+  ClassBuilder("NSAutoreleasePool").on_class<&new_pool>("new").on<&AutoreleasePool::drain>("drain");
   ClassBuilder("NSString")
       .on_class<&string_from>("stringWithUTF8String:")
       .on<&String::utf8>("UTF8String");
@@ -260,8 +258,10 @@ extern "C" krserve::fake_metal::Imp kr_fake_objc_lookup(krserve::fake_metal::Obj
   }
   if (const Method* const method = runtime.find_method(object, selector)) return method->imp;
   const auto* const of_class = dynamic_cast<ClassObject*>(object);
-  const std::string name = of_class ? "+[" + of_class->name() : std::string("-[") + object->class_name();
-  return refuse(Rule::kUnknownSelector, name + " " + text_of(selector) + "]: unrecognized selector");
+  const std::string name =
+      of_class ? "+[" + of_class->name() : std::string("-[") + object->class_name();
+  return refuse(Rule::kUnknownSelector,
+                name + " " + text_of(selector) + "]: unrecognized selector");
 }
 
 extern "C" void* objc_getClass(const char* name) {

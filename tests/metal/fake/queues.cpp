@@ -89,11 +89,13 @@ ComputeEncoder3* CommandBuffer::compute_encoder(metal::MTLDispatchType type) {
 }
 
 void CommandBuffer::encode_signal(Event* event, uint64_t value) {
-  if (may_encode("encodeSignalEvent")) steps_.emplace_back(EventStep{Ref<Event>(event), value, true});
+  if (may_encode("encodeSignalEvent"))
+    steps_.emplace_back(EventStep{Ref<Event>(event), value, true});
 }
 
 void CommandBuffer::encode_wait(Event* event, uint64_t value) {
-  if (may_encode("encodeWaitForEvent")) steps_.emplace_back(EventStep{Ref<Event>(event), value, false});
+  if (may_encode("encodeWaitForEvent"))
+    steps_.emplace_back(EventStep{Ref<Event>(event), value, false});
 }
 
 void CommandBuffer::add_handler(const RawBlock* handler) {
@@ -330,7 +332,8 @@ void CommandQueue4::commit(CommandBuffer4* const* buffers, NSUInteger count,
           feedback->start = submission->start;
           feedback->stop = now_s();
           if (const Failure* const failure = submission->failure.get()) {
-            auto* const error = new Error("MTL4CommandQueueErrorDomain", failure->code, failure->text);
+            auto* const error =
+                new Error("MTL4CommandQueueErrorDomain", failure->code, failure->text);
             feedback->failure = Ref<Error>(error);
             error->release();
           }

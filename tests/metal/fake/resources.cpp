@@ -153,8 +153,7 @@ void Buffer::end() {
 
 void Event::signal(uint64_t value, const Clock& ended) {
   if (value <= value_) {
-    violate(Rule::kEventNotMonotonic,
-            std::to_string(value) + " after " + std::to_string(value_));
+    violate(Rule::kEventNotMonotonic, std::to_string(value) + " after " + std::to_string(value_));
     return;
   }
   value_ = value;
@@ -172,9 +171,8 @@ void Event::observe() {
 bool Event::wait_until(uint64_t value, uint64_t timeout_ms) {
   const Ref<Event> keep(this);
   std::unique_lock lock(Runtime::get().mutex, std::adopt_lock);
-  const bool reached =
-      Runtime::get().changed.wait_for(lock, std::chrono::milliseconds(timeout_ms),
-                                      [this, value] { return is_reached(value); });
+  const bool reached = Runtime::get().changed.wait_for(lock, std::chrono::milliseconds(timeout_ms),
+                                                       [this, value] { return is_reached(value); });
   lock.release();  // the message's caller holds it
   if (reached) observe();
   return reached;

@@ -1,4 +1,5 @@
-// Metal's and Foundation's plain types: names, structs and enum values as Apple's headers have them.
+// Metal's and Foundation's plain types: names, structs and enum values as Apple's headers have
+// them.
 #pragma once
 
 #include <cstdint>
