@@ -3,7 +3,8 @@
 
 clang's C++ for OpenCL reads them with a model of <metal_stdlib>: it checks types and the use of
 address spaces. Its syntax tree shows pointers and references that name no space, lambdas and member
-functions; its intermediate code shows recursion and how much threadgroup memory a kernel takes.
+functions; its intermediate code shows recursion, products that may be joined with sums, and how much
+threadgroup memory a kernel takes.
 
   check_language.py --clang clang-19 --text kernels.metal --names-from src
       nothing may be found
@@ -105,7 +106,9 @@ def code_problems(code):
             kernel = match.group(2)[: int(match.group(1))]
             shared[kernel] = shared.get(kernel, 0) + bytes_of(match.group(3))
         elif match := CALL.search(line):
-            if match.group(1) is None:
+            if match.group(1) is not None and match.group(1).startswith("llvm.fmuladd"):
+                yield f"contraction: {function} may round a product and a sum at once"
+            elif match.group(1) is None:
                 yield f"indirect: {function} calls through a pointer"
             else:
                 calls[function].add(match.group(1))

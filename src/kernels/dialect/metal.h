@@ -63,6 +63,9 @@ struct KrThread {
 KR_FN void kr_barrier() {
   metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup | metal::mem_flags::mem_device);
 }
+KR_FN void kr_shared_barrier() {
+  metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+}
 KR_FN void kr_simd_barrier() {
   metal::simdgroup_barrier(metal::mem_flags::mem_threadgroup);
 }
@@ -100,7 +103,12 @@ KR_FN void kr_matrix_fill(thread kr_matrix8x8& matrix, float value) {
 // Rows of eight, `stride` floats apart.
 KR_FN void kr_matrix_load(thread kr_matrix8x8& matrix, threadgroup const float* from,
                           uint32_t stride, bool transposed) {
-  metal::simdgroup_load(matrix, from, stride, metal::ulong2(0), transposed);
+  // The compiler is given a constant, whatever it makes of the parameter.
+  if (transposed) {
+    metal::simdgroup_load(matrix, from, stride, metal::ulong2(0), true);
+  } else {
+    metal::simdgroup_load(matrix, from, stride, metal::ulong2(0), false);
+  }
 }
 KR_FN void kr_matrix_store(thread kr_matrix8x8& matrix, threadgroup float* to, uint32_t stride) {
   metal::simdgroup_store(matrix, to, stride);

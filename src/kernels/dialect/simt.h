@@ -169,6 +169,9 @@ struct alignas(16) kr_float4 {
 inline void kr_barrier(KR_SITE) {
   simt::barrier({file, line});
 }
+inline void kr_shared_barrier(KR_SITE) {
+  simt::barrier({file, line});
+}
 inline void kr_simd_barrier(KR_SITE) {
   simt::simd_op(simt::SimdOp::kBarrier, 0, 0, {file, line});
 }

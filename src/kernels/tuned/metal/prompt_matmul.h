@@ -133,9 +133,9 @@ KR_FN void prompt_matmul_body(KR_CONSTANT const DialectParams& params,
   for (uint32_t at = 0; at < k; at += kPromptDepth) {
     stage_x(self, x_tile, x, count, at, k, x_vectors);
     stage_weights(self, w_tile, matrix, first_output, n, at, k);
-    kr_barrier();
+    kr_shared_barrier();
     multiply_tiles(self, sums, x_tile, w_tile, wanted);
-    kr_barrier();
+    kr_shared_barrier();
   }
 
   KR_UNROLL
@@ -148,7 +148,7 @@ KR_FN void prompt_matmul_body(KR_CONSTANT const DialectParams& params,
                       kOutputStride);
     }
   }
-  kr_barrier();
+  kr_shared_barrier();
   for (uint32_t i = self.index; i < kPromptRows * kPromptOutputs; i += kPromptThreads) {
     const uint32_t row = i / kPromptOutputs, output = i % kPromptOutputs;
     if ((wanted >> row & 1u) == 0 || first_output + output >= n) continue;
