@@ -1,4 +1,4 @@
-// Caught: compiler: class template argument deduction is incompatible with C++ standards before C++17
+// Caught: compiler: class template argument deduction is incompatible with C++ standards
 #include "kernels/dialect/dialect.h"
 
 using namespace krserve::kernels;
