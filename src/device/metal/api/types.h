@@ -18,6 +18,12 @@ struct NSRange {
   NSUInteger length;
 };
 
+struct NSOperatingSystemVersion {
+  NSInteger major;
+  NSInteger minor;
+  NSInteger patch;
+};
+
 struct MTLSize {
   NSUInteger width;
   NSUInteger height;
@@ -58,6 +64,12 @@ enum class MTLResourceOptions : NSUInteger {
 
 constexpr MTLResourceOptions operator|(MTLResourceOptions a, MTLResourceOptions b) {
   return static_cast<MTLResourceOptions>(static_cast<NSUInteger>(a) | static_cast<NSUInteger>(b));
+}
+
+enum class MTLResourceUsage : NSUInteger { kRead = 1, kWrite = 2 };
+
+constexpr MTLResourceUsage operator|(MTLResourceUsage a, MTLResourceUsage b) {
+  return static_cast<MTLResourceUsage>(static_cast<NSUInteger>(a) | static_cast<NSUInteger>(b));
 }
 
 enum class MTLLanguageVersion : NSUInteger {
@@ -129,6 +141,15 @@ constexpr bool has_stages(MTLStages all, MTLStages some) {
   return (static_cast<NSUInteger>(all) & static_cast<NSUInteger>(some)) != 0;
 }
 
+enum class MTLCaptureDestination : NSInteger { kDeveloperTools = 1, kTraceDocument = 2 };
+
+// Domain "MTLCaptureErrorDomain".
+enum class MTLCaptureError : NSInteger {
+  kNotSupported = 1,
+  kAlreadyCapturing = 2,
+  kInvalidDescriptor = 3,
+};
+
 enum class MTL4VisibilityOptions : NSUInteger { kNone = 0, kDevice = 1, kResourceAlias = 2 };
 
 // Buffer indices of one kernel: 0 to 30.
@@ -142,8 +163,13 @@ class NSObject;
 class NSString;
 class NSError;
 class NSArray;
+class NSDictionary;
+class NSProcessInfo;
 class NSURL;
 class MTLDevice;
+class MTLArchitecture;
+class MTLCaptureManager;
+class MTLCaptureDescriptor;
 class MTLAllocation;
 class MTLBuffer;
 class MTLHeap;
