@@ -156,7 +156,7 @@ TEST_P(MetalDialect, Metal3RunsThemWithASetOfTheQueue) {
 TEST_P(MetalDialect, Metal3RunsThemWithWhatTheEncoderNames) {
   run3([this](MTLComputeCommandEncoder* encoder) { encoder->use_heap(heap_.get()); });
   run3([this](MTLComputeCommandEncoder* encoder) {
-    encoder->use_resource(memory_.get(), MTLResourceUsage::kRead | MTLResourceUsage::kWrite);
+    encoder->use_resource(memory_.get(), MTLResourceUsage::kReadWrite);
   });
   EXPECT_THAT(violation_texts(), IsEmpty());
   EXPECT_THAT(result(), Each(testing::FloatNear(3.0F, 1e-4F)));

@@ -66,11 +66,8 @@ constexpr MTLResourceOptions operator|(MTLResourceOptions a, MTLResourceOptions 
   return static_cast<MTLResourceOptions>(static_cast<NSUInteger>(a) | static_cast<NSUInteger>(b));
 }
 
-enum class MTLResourceUsage : NSUInteger { kRead = 1, kWrite = 2 };
-
-constexpr MTLResourceUsage operator|(MTLResourceUsage a, MTLResourceUsage b) {
-  return static_cast<MTLResourceUsage>(static_cast<NSUInteger>(a) | static_cast<NSUInteger>(b));
-}
+// Bits: read, write.
+enum class MTLResourceUsage : NSUInteger { kRead = 1, kWrite = 2, kReadWrite = 3 };
 
 enum class MTLLanguageVersion : NSUInteger {
   k3_0 = (3 << 16) + 0,
