@@ -30,16 +30,16 @@ std::vector<float> contents(const Owned<MTLBuffer>& buffer) {
 // One run of a test with its own order of completion.
 class MetalModel : public testing::TestWithParam<uint32_t> {
  protected:
-  static Options options(bool metal4 = true) {
+  static Options options(int macos = 26) {
     Options out;
     out.seed = GetParam();
-    out.metal4 = metal4;
+    out.macos = macos;
     return out;
   }
 };
 
 TEST_P(MetalModel, Metal3RingAddsOncePerStep) {
-  Bench bench(options(false));
+  Bench bench(options(15));
   std::counting_semaphore<kSlots> slots(kSlots);
   for (uint64_t step = 1; step <= kSteps; ++step) {
     const AutoreleaseScope scope;
@@ -270,7 +270,8 @@ TEST(MetalModelOnce, AFailedSubmissionTellsItsErrorByFeedback) {
   const auto options = make_object<MTL4CommitOptions>();
   std::string told;
   options->add_feedback_handler([&told](MTL4CommitFeedback* feedback) {
-    if (feedback->error()) told = feedback->error()->localized_description()->text();
+    const NSError* const error = feedback->error();
+    if (error) told = error->underlying()->localized_description()->text();
   });
   bench.commit4(
       [&bench](MTL4ComputeCommandEncoder* encoder) {
