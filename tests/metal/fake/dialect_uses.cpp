@@ -12,11 +12,13 @@
 #include "kernels/ops/rope_kv_write.h"
 #include "kernels/ops/sample.h"
 #include "kernels/ops/silu_mul.h"
+#include "kernels/single_source/sizes.h"
 
 namespace krserve::fake_metal {
 namespace {
 
 using kernels::DialectParams;
+using kernels::single_source::CopyBytesArgs;
 using kernels::single_source::KernelId;
 
 constexpr uint64_t kFloat = sizeof(float);
@@ -219,6 +221,13 @@ std::vector<DialectUse> dialect_uses(KernelId id, const DialectParams& params, k
     ops::ReadBandwidthArgs args;
     std::memcpy(&args, params.args, sizeof(args));
     return {{0, 0, args.bytes, false}, {1, 0, grid.x * kFloat, true}};
+  }
+  if (id == KernelId::kCopyBytes || id == KernelId::kFillBytes) {
+    CopyBytesArgs args;
+    std::memcpy(&args, params.args, sizeof(args));
+    std::vector<DialectUse> uses = {{0, 0, args.bytes, true}};
+    if (id == KernelId::kCopyBytes) uses.push_back({1, 0, args.bytes, false});
+    return uses;
   }
   void (*collect)(Uses&) = nullptr;
   if (id >= KernelId::kMatmulF32Rows1 && id <= KernelId::kMatmulQ8BF16Rows8) collect = matmul;
