@@ -25,6 +25,9 @@ struct DeviceInfo {
   uint32_t background_copy_mb_per_s = 0;
   // Kernels read the row count from StepParams, so one recording serves every batch size.
   bool dynamic_rows = false;
+  // Rows of prompts take a matmul of their own (ops::kMatmulPrompts), so that recordings of steps
+  // without any are kept apart.
+  bool prompt_matmul = false;
 };
 
 // What was asked of the device itself since it was made.

@@ -54,7 +54,8 @@ static_assert(sizeof(DialectParams) <= kParamsStride);
 // Both throw single_source::UnsupportedDispatch.
 uint64_t workspace_bytes(std::span<const GpuDispatch> dispatches, const GpuFacts& facts);
 
-// A launch for each of the dispatches, which follow each other without copies or fills in between.
+// A launch for each of the dispatches, two for a matmul with kMatmulPrompts; the dispatches follow
+// each other without copies or fills in between.
 // `workspace` and the buffers of the dispatches are GPU addresses. The first launch must wait for
 // what used the workspace before.
 std::vector<Launch> plan_launches(std::span<const GpuDispatch> dispatches, const GpuFacts& facts,

@@ -20,6 +20,8 @@ KR_CONST uint32_t kMatmulSimds = 4;
 KR_CONST uint32_t kMatmulOutputsOfOneRow = 2;
 KR_CONST uint32_t kMatmulOutputs = 4;
 KR_CONST uint32_t kMatmulRows = 8;
+// Which rows a launch of matmul computes: its kr_launch_value(params, 1).
+enum class MatmulRows : uint32_t { kAll = 0, kPrompts = 1, kOthers = 2 };
 
 KR_CONST uint32_t kRopeSimds = 4;  // heads of a threadgroup
 KR_CONST uint32_t kMaxHeadDim = 256;
