@@ -10,7 +10,9 @@
 #include "device/cpu/cpu_timeline.h"
 #include "device/cpu/worker_team.h"
 
-#if defined(__linux__)
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__linux__)
 #include <sched.h>
 #endif
 
@@ -27,6 +29,11 @@ uint32_t usable_cores() {
 }
 
 std::string processor_name() {
+#if defined(__APPLE__)
+  char brand[128] = {};
+  size_t bytes = sizeof(brand) - 1;
+  if (sysctlbyname("machdep.cpu.brand_string", brand, &bytes, nullptr, 0) == 0) return brand;
+#endif
   std::ifstream cpuinfo("/proc/cpuinfo");
   for (std::string line; std::getline(cpuinfo, line);) {
     const size_t colon = line.find(':');
