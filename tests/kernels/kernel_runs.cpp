@@ -97,18 +97,20 @@ void KernelTest::run_on_cpu(ops::Op op, const void* args, const std::vector<void
 }
 
 void emulate(ops::Op op, const void* args, const std::vector<void*>& buffers, uint64_t seed,
-             std::vector<std::byte>& workspace, uint32_t slack) {
+             std::vector<std::byte>& workspace, uint32_t slack,
+             single_source::DialectLimits limits) {
   using single_source::kWorkspaceDataOffset;
   GpuDispatch dispatch;
   dispatch.op = op;
   std::memcpy(dispatch.args, args, args_bytes(op));
   std::copy(buffers.begin(), buffers.end(), dispatch.buffers);
   set_capacity(dispatch, slack);
-  const uint64_t bytes = single_source::dialect_workspace_bytes(dispatch);
+  const uint64_t bytes = single_source::dialect_workspace_bytes(dispatch, limits);
   if (workspace.size() < bytes) workspace.resize(bytes);
   // Only the counters may matter from launch to launch.
   for (size_t i = kWorkspaceDataOffset; i < bytes; ++i) workspace[i] = std::byte{0xcb};
-  simt_launch(single_source::dialect_launch(dispatch, workspace.data(), simt_dialect_kernel), seed);
+  simt_launch(
+      single_source::dialect_launch(dispatch, workspace.data(), simt_dialect_kernel, limits), seed);
   for (size_t i = 0; i < std::min<size_t>(workspace.size(), kWorkspaceDataOffset); ++i) {
     ASSERT_EQ(workspace[i], std::byte{0}) << "counter " << i / 4 << " is left behind";
   }

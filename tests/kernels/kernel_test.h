@@ -14,6 +14,7 @@
 #include "kernels/cpu_kernels.h"
 #include "kernels/ops/step_params.h"
 #include "kernels/ops/types.h"
+#include "kernels/single_source/launch.h"
 
 namespace krserve::kernels {
 
@@ -30,7 +31,8 @@ std::vector<KernelTarget> all_targets();
 // Runs an op's single-source kernel. `slack` rows more than the step has fit into the grid. The
 // workspace grows as needed; its counters must be zero and are again.
 void emulate(ops::Op op, const void* args, const std::vector<void*>& buffers, uint64_t seed,
-             std::vector<std::byte>& workspace, uint32_t slack = 0);
+             std::vector<std::byte>& workspace, uint32_t slack = 0,
+             single_source::DialectLimits limits = {});
 
 // Instantiated for every target; skips those that cannot run here.
 class KernelTest : public ::testing::TestWithParam<KernelTarget> {

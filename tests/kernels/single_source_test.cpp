@@ -60,7 +60,7 @@ class SingleSourceTest : public ::testing::Test {
   // without.
   Sampled sample(std::vector<float> logits, uint32_t vocab, std::vector<SampleRow> rows,
                  std::vector<uint16_t> counts, uint64_t seed,
-                 const std::vector<ops::LogitBias>& biases = {}) {
+                 const std::vector<ops::LogitBias>& biases = {}, DialectLimits limits = {}) {
     Step step;
     step.biases = biases;
     for (uint32_t i = 0; i < rows.size(); ++i) rows[i].slot = i;
@@ -72,7 +72,7 @@ class SingleSourceTest : public ::testing::Test {
     std::vector<void*> buffers = {params.data(), logits.data(), result.counts.data(), last.data(),
                                   result.tokens.data()};
     if (seed != 0) {
-      emulate(Op::kSample, &args, buffers, seed, workspace_);
+      emulate(Op::kSample, &args, buffers, seed, workspace_, 0, limits);
     } else {
       const CpuKernel& kernel =
           cpu_kernel_table(SimdLevel::kPortable).kernels[static_cast<uint32_t>(Op::kSample)];
@@ -147,6 +147,7 @@ TEST_F(SingleSourceTest, DrawsDoNotDependOnTheSchedule) {
   for (uint64_t seed = 2; seed < 12; ++seed) {
     EXPECT_EQ(sample(logits, vocab, rows, counts, seed, biases), first) << "seed " << seed;
   }
+  EXPECT_EQ(sample(logits, vocab, rows, counts, 1, biases, {.hand_over = false}), first);
 }
 
 // More tokens of one logit than are ranked at once: the cut is found by id.
@@ -196,7 +197,7 @@ TEST_F(SingleSourceTest, ResultsHaveTheSameBitsInEverySchedule) {
   std::vector<uint32_t> data(50000);
   for (uint32_t& word : data) word = static_cast<uint32_t>(random_());
 
-  const auto results = [&](uint64_t seed) {
+  const auto results = [&](uint64_t seed, DialectLimits limits = {}) {
     std::vector<float> y(10 * 70), normed(5 * dim), attended(5 * 6 * 64), sums(7);
     const ops::MatmulArgs matmul{weight.args, ops::RowCount::kRows, 0};
     emulate(Op::kMatmul, &matmul,
@@ -209,7 +210,7 @@ TEST_F(SingleSourceTest, ResultsHaveTheSameBitsInEverySchedule) {
     const ops::PagedAttentionArgs attention{cache.layout(), step.layout(), 6, 0.125f};
     std::vector<void*> buffers = {params.data(), x.data(), attended.data()};
     cache.append_segments(buffers);
-    emulate(Op::kPagedAttention, &attention, buffers, seed, workspace_);
+    emulate(Op::kPagedAttention, &attention, buffers, seed, workspace_, 0, limits);
     const ops::ReadBandwidthArgs read{data.size() * 4, 32768};
     emulate(Op::kReadBandwidth, &read, {data.data(), sums.data()}, seed, workspace_);
     for (const auto& part : {normed, attended, sums}) y.insert(y.end(), part.begin(), part.end());
@@ -221,6 +222,8 @@ TEST_F(SingleSourceTest, ResultsHaveTheSameBitsInEverySchedule) {
     const std::vector<float> again = results(seed);
     ASSERT_EQ(std::memcmp(again.data(), first.data(), first.size() * 4), 0) << "seed " << seed;
   }
+  const std::vector<float> alone = results(1, {.hand_over = false});
+  EXPECT_EQ(std::memcmp(alone.data(), first.data(), first.size() * 4), 0);
 }
 
 TEST_F(SingleSourceTest, ProductsOfLongIntegersAreExact) {
@@ -298,6 +301,21 @@ TEST(DialectLaunch, AttentionSharesRowsOnlyWhereThereAreFew) {
   EXPECT_EQ(
       dialect_workspace_bytes(attention(1)),
       kWorkspaceDataOffset + uint64_t{4} * kAttentionChunks * attention_partial_floats(8, 128) * 4);
+}
+
+TEST(DialectLaunch, WithoutHandOverARowIsOneThreadgroups) {
+  const ops::KvLayout kv{1 << 20, 16, 4, 4, 128, FloatType::kF16, 0};
+  const auto layout = ops::step_layout(1, 1);
+  for (const GpuDispatch& dispatch :
+       {dispatch_of(Op::kPagedAttention, ops::PagedAttentionArgs{kv, layout, 28, 0.1f}),
+        dispatch_of(Op::kSample, ops::SampleArgs{layout, 152000})}) {
+    EXPECT_GT(dialect_workspace_bytes(dispatch), 0u);
+    EXPECT_EQ(dialect_workspace_bytes(dispatch, {.hand_over = false}), 0u);
+    const GpuLaunch launch =
+        dialect_launch(dispatch, nullptr, simt_dialect_kernel, {.hand_over = false});
+    EXPECT_EQ(launch.grid.x * launch.grid.z, 1u);
+    EXPECT_EQ(launch.grid.y, dispatch.op == Op::kSample ? 1u : 4u);
+  }
 }
 
 TEST(DialectLaunch, WhatNoKernelCanDoIsRefused) {

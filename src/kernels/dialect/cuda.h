@@ -13,13 +13,14 @@
 #define KR_CONSTANT
 #define KR_TG
 #define KR_THREAD
-#define KR_CONST inline constexpr
+#define KR_COHERENT
 #define KR_FN __device__ __forceinline__
 #define KR_UNROLL _Pragma("unroll")
 #define KR_UNROLL_BY(n) KR_PRAGMA_(unroll n)
 #define KR_PRAGMA_(text) _Pragma(#text)
 #define KR_SHARED(T, name, count) __shared__ __align__(16) T name[count]
-// A kernel of at most `threads` threads; its statements see `params` and `self`.
+// A kernel of at most `threads` threads; its statements, without braces around them, see `params`
+// and `self`.
 #define KR_KERNEL(name, threads, ...)                                               \
   __global__ void __launch_bounds__(threads)                                        \
       name(const __grid_constant__ ::krserve::kernels::DialectParams params) {      \

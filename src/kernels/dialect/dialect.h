@@ -6,10 +6,14 @@
 // - kr_half and kr_bfloat are storage: read with kr_f32, written with kr_h16 and kr_bf16;
 // - no lambda, recursion, double, virtual, function pointer or mutable global;
 // - threadgroup variables (KR_SHARED) only in the outermost scope of a KR_KERNEL;
+// - what threadgroups of one launch hand to each other is written and read through KR_COHERENT
+//   pointers, where last_to_arrive orders it;
 // - a simdgroup has 32 lanes, and every one of them reaches a SIMD operation;
 // - all threads of a threadgroup reach a barrier, or none: a threadgroup may leave as a whole;
 // - products that are summed use kr_fma, so that no compiler's choice changes a bit.
 #pragma once
+
+#include "kernels/dialect/language.h"
 
 #if defined(__METAL_VERSION__)
 #include "kernels/dialect/metal.h"
@@ -42,6 +46,12 @@ KR_FN uint32_t kr_launch_value(KR_CONSTANT const DialectParams& params, uint32_t
 template <class T>
 KR_FN KR_DEVICE T* kr_buffer(KR_CONSTANT const DialectParams& params, uint32_t index) {
   return reinterpret_cast<KR_DEVICE T*>(params.buffers[index]);
+}
+
+// For what a threadgroup writes and another one of the same launch reads (see last_to_arrive).
+template <class T>
+KR_FN KR_COHERENT T* kr_coherent(KR_DEVICE T* pointer) {
+  return (KR_COHERENT T*)pointer;  // NOLINT: Metal's named casts have no word for it
 }
 
 KR_FN float kr_f32(float value) {

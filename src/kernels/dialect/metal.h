@@ -1,30 +1,40 @@
-// The dialect as the Metal Shading Language sees it (3.2 or later, math mode "safe").
+// The dialect as the Metal Shading Language sees it: 3.1 or later, math mode "safe".
+//
+// Below 3.2 there is no order between threadgroups: nothing may be launched that hands over
+// (last_to_arrive with more than one).
 #pragma once
 
 #if defined(__METAL_VERSION__)
-#include <metal_stdlib>
+#include "kernels/dialect/language.h"
 
 #define KR_DEVICE device
 #define KR_CONSTANT constant
 #define KR_TG threadgroup
 #define KR_THREAD thread
-#define KR_CONST constant constexpr
+// Without it, stores are lost between the threadgroups of a launch (seen on M1).
+#if __METAL_VERSION__ >= 320
+#define KR_COHERENT coherent(device) device
+#else
+#define KR_COHERENT device
+#endif
 #define KR_FN static inline __attribute__((always_inline))
 #define KR_UNROLL _Pragma("clang loop unroll(full)")
 #define KR_UNROLL_BY(n) KR_PRAGMA_(clang loop unroll_count(n))
 #define KR_PRAGMA_(text) _Pragma(#text)
 #define KR_SHARED(T, name, count) alignas(16) threadgroup T name[count]
-// A kernel of at most `threads` threads; its statements see `params` and `self`.
+// A kernel of at most `threads` threads; its statements, without braces around them, see `params`
+// and `self`.
 #define KR_KERNEL(name, threads, ...)                                                             \
-  [[kernel, max_total_threads_per_threadgroup(threads)]] void name(                               \
+  [[max_total_threads_per_threadgroup(threads)]] kernel void name(                                \
       constant krserve::kernels::DialectParams& params [[buffer(0)]],                             \
       uint3 kr_group [[threadgroup_position_in_grid]], uint3 kr_groups [[threadgroups_per_grid]], \
-      uint kr_index [[thread_index_in_threadgroup]], uint3 kr_count [[threads_per_threadgroup]],  \
-      uint kr_lane [[thread_index_in_simdgroup]],                                                 \
-      uint kr_simd [[simdgroup_index_in_threadgroup]]) {                                          \
+      uint32_t kr_index [[thread_index_in_threadgroup]],                                          \
+      uint3 kr_count [[threads_per_threadgroup]], uint32_t kr_lane [[thread_index_in_simdgroup]], \
+      uint32_t kr_simd [[simdgroup_index_in_threadgroup]]) {                                      \
     const krserve::kernels::KrThread self = {                                                     \
         kr_group.x, kr_group.y, kr_group.z, kr_groups.x, kr_groups.y,    kr_groups.z,             \
         kr_index,   kr_count.x, kr_lane,    kr_simd,     kr_count.x / 32};                        \
+    static_cast<void>(self);                                                                      \
     __VA_ARGS__                                                                                   \
   }
 
@@ -34,20 +44,20 @@ namespace kernels {
 // The bytes of gpu_launch.h's DialectParams; buffers are GPU addresses.
 struct DialectParams {
   metal::uint4 args[6];
-  ulong buffers[16];
+  uint64_t buffers[16];
 };
 
-enum class kr_half : ushort {};
-enum class kr_bfloat : ushort {};
+enum class kr_half : uint16_t {};
+enum class kr_bfloat : uint16_t {};
 using kr_uint4 = metal::uint4;
 using kr_float4 = metal::float4;
 
 struct KrThread {
-  uint group_x, group_y, group_z;
-  uint groups_x, groups_y, groups_z;
-  uint index;
-  uint count;
-  uint lane, simd, simds;
+  uint32_t group_x, group_y, group_z;
+  uint32_t groups_x, groups_y, groups_z;
+  uint32_t index;
+  uint32_t count;
+  uint32_t lane, simd, simds;
 };
 
 KR_FN void kr_barrier() {
@@ -57,78 +67,80 @@ KR_FN void kr_simd_barrier() {
   metal::simdgroup_barrier(metal::mem_flags::mem_threadgroup);
 }
 KR_FN void kr_device_fence() {
+#if __METAL_VERSION__ >= 320
   metal::atomic_thread_fence(metal::mem_flags::mem_device, metal::memory_order_seq_cst,
                              metal::thread_scope_device);
+#endif
 }
 
 template <class T>
-KR_FN T kr_shuffle_xor(T value, uint mask) {
-  return metal::simd_shuffle_xor(value, ushort(mask));
+KR_FN T kr_shuffle_xor(T value, uint32_t mask) {
+  return metal::simd_shuffle_xor(value, uint16_t(mask));
 }
 template <class T>
-KR_FN T kr_shuffle_up(T value, uint delta) {
-  return metal::simd_shuffle_up(value, ushort(delta));
+KR_FN T kr_shuffle_up(T value, uint32_t delta) {
+  return metal::simd_shuffle_up(value, uint16_t(delta));
 }
 // Metal shuffles 32 bits at a time.
-KR_FN ulong kr_shuffle_up(ulong value, uint delta) {
-  const uint low = metal::simd_shuffle_up(uint(value), ushort(delta));
-  return ulong(metal::simd_shuffle_up(uint(value >> 32), ushort(delta))) << 32 | low;
+KR_FN uint64_t kr_shuffle_up(uint64_t value, uint32_t delta) {
+  const uint32_t low = metal::simd_shuffle_up(uint32_t(value), uint16_t(delta));
+  return uint64_t(metal::simd_shuffle_up(uint32_t(value >> 32), uint16_t(delta))) << 32 | low;
 }
-KR_FN ulong kr_shuffle_xor(ulong value, uint mask) {
-  const uint low = metal::simd_shuffle_xor(uint(value), ushort(mask));
-  return ulong(metal::simd_shuffle_xor(uint(value >> 32), ushort(mask))) << 32 | low;
+KR_FN uint64_t kr_shuffle_xor(uint64_t value, uint32_t mask) {
+  const uint32_t low = metal::simd_shuffle_xor(uint32_t(value), uint16_t(mask));
+  return uint64_t(metal::simd_shuffle_xor(uint32_t(value >> 32), uint16_t(mask))) << 32 | low;
 }
 // In the order of the other back ends, not simd_sum's.
 KR_FN float kr_simd_sum(float value) {
   KR_UNROLL
-  for (uint mask = 16; mask > 0; mask /= 2) value += kr_shuffle_xor(value, mask);
+  for (uint32_t mask = 16; mask > 0; mask /= 2) value += kr_shuffle_xor(value, mask);
   return value;
 }
 KR_FN float kr_simd_max(float value) {
   return metal::simd_max(value);
 }
-KR_FN uint kr_simd_sum(uint value) {
+KR_FN uint32_t kr_simd_sum(uint32_t value) {
   return metal::simd_sum(value);
 }
-KR_FN uint kr_simd_max(uint value) {
+KR_FN uint32_t kr_simd_max(uint32_t value) {
   return metal::simd_max(value);
 }
-KR_FN uint kr_simd_min(uint value) {
+KR_FN uint32_t kr_simd_min(uint32_t value) {
   return metal::simd_min(value);
 }
-KR_FN ulong kr_simd_sum(ulong value) {
+KR_FN uint64_t kr_simd_sum(uint64_t value) {
   KR_UNROLL
-  for (uint mask = 16; mask > 0; mask /= 2) value += kr_shuffle_xor(value, mask);
+  for (uint32_t mask = 16; mask > 0; mask /= 2) value += kr_shuffle_xor(value, mask);
   return value;
 }
 
-KR_FN uint kr_atomic_add(device uint* at, uint value) {
+KR_FN uint32_t kr_atomic_add(device uint32_t* at, uint32_t value) {
   return metal::atomic_fetch_add_explicit(reinterpret_cast<device metal::atomic_uint*>(at), value,
                                           metal::memory_order_relaxed);
 }
-KR_FN uint kr_atomic_add(threadgroup uint* at, uint value) {
+KR_FN uint32_t kr_atomic_add(threadgroup uint32_t* at, uint32_t value) {
   return metal::atomic_fetch_add_explicit(reinterpret_cast<threadgroup metal::atomic_uint*>(at),
                                           value, metal::memory_order_relaxed);
 }
 
 KR_FN float kr_f32(kr_half value) {
-  return float(as_type<half>(ushort(value)));
+  return float(as_type<half>(uint16_t(value)));
 }
 KR_FN float kr_f32(kr_bfloat value) {
-  return as_type<float>(uint(ushort(value)) << 16);
+  return as_type<float>(uint32_t(uint16_t(value)) << 16);
 }
 KR_FN kr_half kr_h16(float value) {
-  return kr_half(as_type<ushort>(half(value)));
+  return kr_half(as_type<uint16_t>(half(value)));
 }
 KR_FN kr_bfloat kr_bf16(float value) {
-  return kr_bfloat(as_type<ushort>(bfloat(value)));
+  return kr_bfloat(as_type<uint16_t>(bfloat(value)));
 }
 
-KR_FN float kr_float_of_bits(uint bits) {
+KR_FN float kr_float_of_bits(uint32_t bits) {
   return as_type<float>(bits);
 }
-KR_FN uint kr_bits_of_float(float value) {
-  return as_type<uint>(value);
+KR_FN uint32_t kr_bits_of_float(float value) {
+  return as_type<uint32_t>(value);
 }
 KR_FN float kr_fma(float a, float b, float c) {
   return metal::fma(a, b, c);
@@ -150,11 +162,11 @@ KR_FN float kr_infinity() {
 }
 
 template <class T>
-KR_FN ulong kr_address(device T* pointer) {
-  return reinterpret_cast<ulong>(pointer);
+KR_FN uint64_t kr_address(device T* pointer) {
+  return reinterpret_cast<uint64_t>(pointer);
 }
 template <class T>
-KR_FN device T* kr_pointer(ulong address) {
+KR_FN device T* kr_pointer(uint64_t address) {
   return reinterpret_cast<device T*>(address);
 }
 

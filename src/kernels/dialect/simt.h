@@ -17,13 +17,14 @@
 #define KR_CONSTANT
 #define KR_TG
 #define KR_THREAD
-#define KR_CONST inline constexpr
+#define KR_COHERENT
 #define KR_FN inline
 #define KR_UNROLL
 #define KR_UNROLL_BY(n)
 #define KR_SHARED(T, name, count) \
   auto* const name = ::krserve::kernels::simt::shared_array<T>(#name, count)
-// A kernel of at most `threads` threads; its statements see `params` and `self`. &name is its
+// A kernel of at most `threads` threads; its statements, without braces around them, see `params`
+// and `self`. &name is its
 // handle for GpuLaunch::kernel.
 #define KR_KERNEL(name, threads, ...)                                        \
   inline void name##_thread(const ::krserve::kernels::DialectParams& params, \

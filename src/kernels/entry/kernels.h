@@ -14,36 +14,29 @@
 #include "kernels/single_source/sample.h"
 #include "kernels/single_source/silu_mul.h"
 
-namespace krserve::kernels::single_source {
+// Global: names that Metal looks up are then the plain ones.
+using namespace krserve::kernels;                 // NOLINT(google-build-using-namespace)
+using namespace krserve::kernels::single_source;  // NOLINT(google-build-using-namespace)
 
-KR_KERNEL(kr_embed_rows, kRowThreads, { embed_rows_body(params, self); })
+KR_KERNEL(kr_embed_rows, kRowThreads, embed_rows_body(params, self);)
 
-KR_KERNEL(kr_rms_norm, kRowThreads, {
-  KR_SHARED(float, part, kMaxSimds);
-  rms_norm_body(params, self, part);
-})
+KR_KERNEL(kr_rms_norm, kRowThreads, KR_SHARED(float, part, kMaxSimds);
+          rms_norm_body(params, self, part);)
 
-KR_KERNEL(kr_rope_kv_write, kRopeSimds* kLanes, { rope_kv_write_body(params, self); })
+KR_KERNEL(kr_rope_kv_write, kRopeSimds* kLanes, rope_kv_write_body(params, self);)
 
-KR_KERNEL(kr_silu_mul, kRowThreads, { silu_mul_body(params, self); })
+KR_KERNEL(kr_silu_mul, kRowThreads, silu_mul_body(params, self);)
 
-KR_KERNEL(kr_gather_rows, kRowThreads, { gather_rows_body(params, self); })
+KR_KERNEL(kr_gather_rows, kRowThreads, gather_rows_body(params, self);)
 
-KR_KERNEL(kr_count_tokens, kRowThreads, {
-  KR_SHARED(uint32_t, part, kMaxSimds);
-  count_tokens_body(params, self, part);
-})
+KR_KERNEL(kr_count_tokens, kRowThreads, KR_SHARED(uint32_t, part, kMaxSimds);
+          count_tokens_body(params, self, part);)
 
-KR_KERNEL(kr_sample, kSampleThreads, {
-  KR_SHARED(uint32_t, table, kSampleTableWords);
-  KR_SHARED(uint32_t, part, kSamplePartWords);
-  sample_body(params, self, table, part);
-})
+KR_KERNEL(kr_sample, kSampleThreads, KR_SHARED(uint32_t, table, kSampleTableWords);
+          KR_SHARED(uint32_t, part, kSamplePartWords); sample_body(params, self, table, part);)
 
-KR_KERNEL(kr_read_bandwidth, kRowThreads, {
-  KR_SHARED(uint32_t, part, kMaxSimds);
-  read_bandwidth_body(params, self, part);
-})
+KR_KERNEL(kr_read_bandwidth, kRowThreads, KR_SHARED(uint32_t, part, kMaxSimds);
+          read_bandwidth_body(params, self, part);)
 
 using MatrixF32 = FloatMatrix<float>;
 using MatrixF16 = FloatMatrix<kr_half>;
@@ -57,10 +50,10 @@ using MatrixQ8BF16 = QuantizedMatrix<8, kr_bfloat>;
 
 #define KR_MATMUL_ONE(format, rows)                            \
   KR_KERNEL(kr_matmul_##format##_##rows, kMatmulSimds* kLanes, \
-            { matmul_body<Matrix##format, 1, kMatmulOutputsOfOneRow>(params, self); })
+            matmul_body<Matrix##format, 1, kMatmulOutputsOfOneRow>(params, self);)
 #define KR_MATMUL_MANY(format, rows)                           \
   KR_KERNEL(kr_matmul_##format##_##rows, kMatmulSimds* kLanes, \
-            { matmul_body<Matrix##format, kMatmulRows, kMatmulOutputs>(params, self); })
+            matmul_body<Matrix##format, kMatmulRows, kMatmulOutputs>(params, self);)
 KR_MATMUL_FORMATS(KR_MATMUL_ONE, 1)
 KR_MATMUL_FORMATS(KR_MATMUL_MANY, 8)
 
@@ -68,27 +61,12 @@ using CacheF32 = float;
 using CacheF16 = kr_half;
 using CacheBF16 = kr_bfloat;
 
-#define KR_ATTENTION(type, dim, heads)                                                 \
-  KR_KERNEL(kr_attention_##type##_##dim##_##heads, kAttentionSimds* kLanes, {          \
-    KR_SHARED(float, memory, (AttentionMemory<dim, heads>::kFloats));                  \
-    KR_SHARED(uint64_t, tokens, kAttentionSimds* kLanes);                              \
-    KR_SHARED(uint32_t, part, kMaxSimds);                                              \
-    paged_attention_body<Cache##type, dim, heads>(params, self, memory, tokens, part); \
-  })
+#define KR_ATTENTION(type, dim, heads)                                        \
+  KR_KERNEL(kr_attention_##type##_##dim##_##heads, kAttentionSimds* kLanes,   \
+            KR_SHARED(float, memory, (AttentionMemory<dim, heads>::kFloats)); \
+            KR_SHARED(uint64_t, tokens, kAttentionSimds* kLanes);             \
+            KR_SHARED(uint32_t, part, kMaxSimds);                             \
+            paged_attention_body<Cache##type, dim, heads>(params, self, memory, tokens, part);)
 KR_ATTENTION_SHAPES(KR_ATTENTION, F32)
 KR_ATTENTION_SHAPES(KR_ATTENTION, F16)
 KR_ATTENTION_SHAPES(KR_ATTENTION, BF16)
-
-}  // namespace krserve::kernels::single_source
-
-// All kernels in the order of KernelId, as addresses of what KR_KERNEL has made.
-#define KR_ADDRESS_OF_MATMUL(format, rows) KR_HANDLE(kr_matmul_##format##_##rows),
-#define KR_ADDRESS_OF_ATTENTION(type, dim, heads) KR_HANDLE(kr_attention_##type##_##dim##_##heads),
-#define KR_ALL_KERNELS                                                                      \
-  KR_HANDLE(kr_embed_rows), KR_HANDLE(kr_rms_norm), KR_HANDLE(kr_rope_kv_write),            \
-      KR_HANDLE(kr_silu_mul), KR_HANDLE(kr_gather_rows), KR_HANDLE(kr_count_tokens),        \
-      KR_HANDLE(kr_sample), KR_HANDLE(kr_read_bandwidth),                                   \
-      KR_MATMUL_FORMATS(KR_ADDRESS_OF_MATMUL, 1) KR_MATMUL_FORMATS(KR_ADDRESS_OF_MATMUL, 8) \
-          KR_ATTENTION_SHAPES(KR_ADDRESS_OF_ATTENTION, F32)                                 \
-              KR_ATTENTION_SHAPES(KR_ADDRESS_OF_ATTENTION, F16)                             \
-                  KR_ATTENTION_SHAPES(KR_ADDRESS_OF_ATTENTION, BF16)

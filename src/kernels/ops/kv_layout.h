@@ -6,7 +6,7 @@
 namespace krserve::ops {
 
 // Most separate buffers (segments) the cache is made of.
-inline constexpr uint32_t kMaxKvSegments = 8;
+KR_CONST uint32_t kMaxKvSegments = 8;
 
 // A page holds page_tokens tokens of one sequence for all layers:
 // [layer][k, v][kv_head][page_tokens][head_dim] of `type`.
@@ -22,7 +22,7 @@ struct KvLayout {
 };
 
 // Bytes of one layer's keys (or values) in a page.
-constexpr uint64_t kv_plane_bytes(const KvLayout& kv) {
+constexpr uint64_t kv_plane_bytes(KvLayout kv) {
   return uint64_t{kv.kv_heads} * kv.page_tokens * kv.head_dim * bytes_of(kv.type);
 }
 

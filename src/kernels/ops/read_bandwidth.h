@@ -1,7 +1,7 @@
 // read_bandwidth: reads a buffer once and writes sums, to measure the memory's read rate.
 #pragma once
 
-#include <cstdint>
+#include "kernels/dialect/language.h"
 
 namespace krserve::ops {
 

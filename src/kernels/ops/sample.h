@@ -24,6 +24,6 @@ struct SampleArgs {
   uint32_t vocab;
 };
 
-inline constexpr int32_t kSampledNan = -2;
+KR_CONST int32_t kSampledNan = -2;
 
 }  // namespace krserve::ops

@@ -5,13 +5,13 @@
 // uint32 pages[num_pages] | LogitBias biases[num_biases].
 #pragma once
 
-#include <cstdint>
+#include "kernels/dialect/language.h"
 
 namespace krserve::ops {
 
 // Token value of a row that continues its slot: the kernel reads last_token[slot], which the
 // previous step wrote on the device.
-inline constexpr int32_t kTokenFromSlot = -1;
+KR_CONST int32_t kTokenFromSlot = -1;
 
 struct StepHeader {
   uint32_t num_rows;     // token rows in this step, <= row_capacity
@@ -68,8 +68,9 @@ struct LogitBias {
   float bias;
 };
 
-static_assert(sizeof(StepHeader) == 16 && sizeof(StepRow) == 20 && sizeof(SampleRow) == 60);
-static_assert(sizeof(LogitBias) == 8);
+static_assert(sizeof(StepHeader) == 16 && sizeof(StepRow) == 20 && sizeof(SampleRow) == 60,
+              "the host and all kernels see the same bytes");
+static_assert(sizeof(LogitBias) == 8, "the host and all kernels see the same bytes");
 
 // Byte offsets of the arrays behind the header, fixed by the capacities of a recording.
 struct StepLayout {
@@ -86,12 +87,12 @@ constexpr StepLayout step_layout(uint32_t row_capacity, uint32_t sample_capacity
 }
 
 // Byte offset of the bias list behind `pages` page-list entries.
-constexpr uint64_t biases_offset(const StepLayout& layout, uint64_t pages) {
+constexpr uint64_t biases_offset(StepLayout layout, uint64_t pages) {
   return layout.pages_offset + pages * sizeof(uint32_t);
 }
 
 // token_counts[slot][vocab]: bit 15 = the token is in the prompt, low 15 bits = times it was output
 // (saturating).
-inline constexpr uint16_t kCountPromptBit = 0x8000;
+KR_CONST uint16_t kCountPromptBit = 0x8000;
 
 }  // namespace krserve::ops

@@ -1,7 +1,7 @@
 // Types shared by the arguments of all ops: plain data, the same bytes on every back end.
 #pragma once
 
-#include <cstdint>
+#include "kernels/dialect/language.h"
 
 namespace krserve::ops {
 

@@ -67,8 +67,8 @@ KR_FN uint32_t group_min(KR_THREAD const KrThread& self, KR_TG uint32_t* part, u
   return total;
 }
 
-// True in the last of `expected` threadgroups to come here; what those before wrote to device
-// memory is then seen. The counter is zero again afterwards.
+// True in the last of `expected` threadgroups to come here; what those before wrote through
+// KR_COHERENT pointers is then seen through such. The counter is zero again afterwards.
 KR_FN bool last_to_arrive(KR_THREAD const KrThread& self, KR_TG uint32_t* part,
                           KR_DEVICE uint32_t* counter, uint32_t expected) {
   kr_device_fence();

@@ -1,7 +1,7 @@
 // The list of single-source kernels, and the number by which the host names each.
 #pragma once
 
-#include <cstdint>
+#include "kernels/dialect/language.h"
 
 // X(Name) per kernel: matmul by format of weights and scales, for 1 and up to 8 rows at a time;
 // paged_attention by type of the cache, room for a head's dimensions, and query heads at a time.
@@ -22,6 +22,18 @@
   X(type, 128, 4)                    \
   X(type, 128, 8)                    \
   X(type, 256, 4)
+
+// All kernels in the order of KernelId, each as KR_HANDLE(the name given to KR_KERNEL).
+#define KR_ADDRESS_OF_MATMUL(format, rows) KR_HANDLE(kr_matmul_##format##_##rows),
+#define KR_ADDRESS_OF_ATTENTION(type, dim, heads) KR_HANDLE(kr_attention_##type##_##dim##_##heads),
+#define KR_ALL_KERNELS                                                                      \
+  KR_HANDLE(kr_embed_rows), KR_HANDLE(kr_rms_norm), KR_HANDLE(kr_rope_kv_write),            \
+      KR_HANDLE(kr_silu_mul), KR_HANDLE(kr_gather_rows), KR_HANDLE(kr_count_tokens),        \
+      KR_HANDLE(kr_sample), KR_HANDLE(kr_read_bandwidth),                                   \
+      KR_MATMUL_FORMATS(KR_ADDRESS_OF_MATMUL, 1) KR_MATMUL_FORMATS(KR_ADDRESS_OF_MATMUL, 8) \
+          KR_ATTENTION_SHAPES(KR_ADDRESS_OF_ATTENTION, F32)                                 \
+              KR_ATTENTION_SHAPES(KR_ADDRESS_OF_ATTENTION, F16)                             \
+                  KR_ATTENTION_SHAPES(KR_ADDRESS_OF_ATTENTION, BF16)
 
 namespace krserve::kernels::single_source {
 
@@ -44,6 +56,6 @@ enum class KernelId : uint32_t {
               kKernelCount,
 };
 
-inline constexpr uint32_t kKernelCount = static_cast<uint32_t>(KernelId::kKernelCount);
+KR_CONST uint32_t kKernelCount = static_cast<uint32_t>(KernelId::kKernelCount);
 
 }  // namespace krserve::kernels::single_source

@@ -110,7 +110,7 @@ Plan plan_rope_kv_write(const ops::RopeKvWriteArgs& args) {
           kRopeSimds * kLanes};
 }
 
-Plan plan_paged_attention(const ops::PagedAttentionArgs& args) {
+Plan plan_paged_attention(const ops::PagedAttentionArgs& args, DialectLimits limits) {
   check_head_dim(args.kv.head_dim);
   const uint32_t dim = args.kv.head_dim, group = args.heads / args.kv.kv_heads;
   const uint32_t heads = group <= 4 || dim > 128 ? 4 : 8;  // of a threadgroup
@@ -122,7 +122,8 @@ Plan plan_paged_attention(const ops::PagedAttentionArgs& args) {
   const uint32_t rows = row_capacity(args.layout);
   const uint32_t groups = args.kv.kv_heads * ceil_div(group, heads);
   const uint32_t lines = std::max(rows * groups, 1u);
-  const uint32_t parts = std::clamp(kAttentionGroups / lines, 1u, kAttentionChunks);
+  const uint32_t parts =
+      limits.hand_over ? std::clamp(kAttentionGroups / lines, 1u, kAttentionChunks) : 1;
   const uint64_t partials =
       uint64_t{lines} * kAttentionChunks * attention_partial_floats(heads, dim) * sizeof(float);
   return {nth(first, shape),
@@ -131,7 +132,7 @@ Plan plan_paged_attention(const ops::PagedAttentionArgs& args) {
           parts > 1 ? kWorkspaceDataOffset + partials : 0};
 }
 
-Plan plan_sample(const ops::SampleArgs& args) {
+Plan plan_sample(const ops::SampleArgs& args, DialectLimits limits) {
   if (args.vocab > kSampleMaxVocab) {
     throw UnsupportedDispatch("[single_source.launch] a vocabulary of " +
                               std::to_string(args.vocab) + " tokens; at most " +
@@ -139,7 +140,8 @@ Plan plan_sample(const ops::SampleArgs& args) {
   }
   const uint32_t samples = sample_capacity(args.layout);
   // Each sample with several slices has a counter.
-  const uint32_t slices = samples <= kWorkspaceCounters ? ceil_div(args.vocab, kSampleSlice) : 1;
+  const bool several = limits.hand_over && samples <= kWorkspaceCounters;
+  const uint32_t slices = several ? ceil_div(args.vocab, kSampleSlice) : 1;
   return {
       KernelId::kSample,
       {samples, slices},
@@ -147,7 +149,7 @@ Plan plan_sample(const ops::SampleArgs& args) {
       slices > 1 ? kWorkspaceDataOffset + uint64_t{samples} * slices * 2 * sizeof(uint32_t) : 0};
 }
 
-Plan plan_of(const GpuDispatch& dispatch) {
+Plan plan_of(const GpuDispatch& dispatch, DialectLimits limits) {
   switch (dispatch.op) {
     case ops::Op::kEmbedRows:
       return plan_embed_rows(dispatch.args_as<ops::EmbedRowsArgs>());
@@ -158,7 +160,7 @@ Plan plan_of(const GpuDispatch& dispatch) {
     case ops::Op::kRopeKvWrite:
       return plan_rope_kv_write(dispatch.args_as<ops::RopeKvWriteArgs>());
     case ops::Op::kPagedAttention:
-      return plan_paged_attention(dispatch.args_as<ops::PagedAttentionArgs>());
+      return plan_paged_attention(dispatch.args_as<ops::PagedAttentionArgs>(), limits);
     case ops::Op::kSiluMul:
       return plan_silu_mul(dispatch);
     case ops::Op::kGatherRows:
@@ -168,7 +170,7 @@ Plan plan_of(const GpuDispatch& dispatch) {
       return {KernelId::kCountTokens,
               {row_capacity(dispatch.args_as<ops::CountTokensArgs>().layout)}};
     case ops::Op::kSample:
-      return plan_sample(dispatch.args_as<ops::SampleArgs>());
+      return plan_sample(dispatch.args_as<ops::SampleArgs>(), limits);
     case ops::Op::kReadBandwidth: {
       const auto& args = dispatch.args_as<ops::ReadBandwidthArgs>();
       return {KernelId::kReadBandwidth, {ceil_div(args.bytes, args.chunk_bytes)}};
@@ -182,12 +184,13 @@ Plan plan_of(const GpuDispatch& dispatch) {
 
 }  // namespace
 
-uint64_t dialect_workspace_bytes(const GpuDispatch& dispatch) {
-  return plan_of(dispatch).workspace_bytes;
+uint64_t dialect_workspace_bytes(const GpuDispatch& dispatch, DialectLimits limits) {
+  return plan_of(dispatch, limits).workspace_bytes;
 }
 
-GpuLaunch dialect_launch(const GpuDispatch& dispatch, void* workspace, KernelHandle handle) {
-  const Plan plan = plan_of(dispatch);
+GpuLaunch dialect_launch(const GpuDispatch& dispatch, void* workspace, KernelHandle handle,
+                         DialectLimits limits) {
+  const Plan plan = plan_of(dispatch, limits);
   DialectParams params;
   std::memcpy(params.args, dispatch.args, sizeof(params.args));
   std::memcpy(params.args + kLaunchValuesOffset, &plan.launch_value, sizeof(plan.launch_value));

@@ -22,12 +22,20 @@ class UnsupportedDispatch : public std::invalid_argument {
 // The back end's handle of a kernel.
 using KernelHandle = const void* (*)(KernelId);
 
+// What the back end's threadgroups can do.
+struct DialectLimits {
+  // Threadgroups of one launch may hand results to each other. Otherwise one does what several
+  // would share; a result's bits are the same.
+  bool hand_over = true;
+};
+
 // Bytes of workspace the dispatch's launch needs; 0 if none. Launches follow each other, so the
 // largest of all dispatches does for all of them. Throws UnsupportedDispatch.
-uint64_t dialect_workspace_bytes(const GpuDispatch& dispatch);
+uint64_t dialect_workspace_bytes(const GpuDispatch& dispatch, DialectLimits limits = {});
 
 // `workspace` is aligned to 16. Weights must be aligned to 4 bytes or, floats, to their own size;
 // pages of the KV cache to 4 bytes; everything else to its element. Throws UnsupportedDispatch.
-GpuLaunch dialect_launch(const GpuDispatch& dispatch, void* workspace, KernelHandle handle);
+GpuLaunch dialect_launch(const GpuDispatch& dispatch, void* workspace, KernelHandle handle,
+                         DialectLimits limits = {});
 
 }  // namespace krserve::kernels::single_source

@@ -240,14 +240,14 @@ KR_FN void write_attention(KR_CONSTANT const DialectParams& params, KR_THREAD co
 
 // A chunk's result to, or from, its place in the workspace.
 template <uint32_t kDim, uint32_t kHeads>
-KR_FN void store_partial(KR_DEVICE float* partial, KR_THREAD const KrThread& self, uint32_t dim,
+KR_FN void store_partial(KR_COHERENT float* partial, KR_THREAD const KrThread& self, uint32_t dim,
                          uint32_t heads, KR_THREAD const AttentionMerge<kDim, kHeads>& merged) {
   KR_UNROLL
   for (uint32_t i = 0; i < AttentionMerge<kDim, kHeads>::kElements; ++i) {
     const uint32_t element = self.index + i * AttentionMerge<kDim, kHeads>::kThreads;
     const uint32_t h = element / kDim, d = element % kDim;
     if (h >= heads || d >= dim) continue;
-    KR_DEVICE float* head = partial + h * (2 + dim);
+    KR_COHERENT float* head = partial + h * (2 + dim);
     if (d == 0) {
       head[0] = merged.peak[i];
       head[1] = merged.total[i];
@@ -257,7 +257,7 @@ KR_FN void store_partial(KR_DEVICE float* partial, KR_THREAD const KrThread& sel
 }
 
 template <uint32_t kDim, uint32_t kHeads>
-KR_FN void merge_partial(KR_DEVICE const float* partial, KR_THREAD const KrThread& self,
+KR_FN void merge_partial(KR_COHERENT const float* partial, KR_THREAD const KrThread& self,
                          uint32_t dim, uint32_t heads,
                          KR_THREAD AttentionMerge<kDim, kHeads>& all) {
   KR_UNROLL
@@ -265,7 +265,7 @@ KR_FN void merge_partial(KR_DEVICE const float* partial, KR_THREAD const KrThrea
     const uint32_t element = self.index + i * AttentionMerge<kDim, kHeads>::kThreads;
     const uint32_t h = element / kDim, d = element % kDim;
     if (h >= heads || d >= dim) continue;
-    KR_DEVICE const float* head = partial + h * (2 + dim);
+    KR_COHERENT const float* head = partial + h * (2 + dim);
     merge(all, i, head[0], head[1], head[2 + d]);
   }
 }
@@ -317,9 +317,9 @@ KR_FN void paged_attention_body(KR_CONSTANT const DialectParams& params,
   const uint32_t sharers = kr_min(self.groups_z, task.chunks);
   const uint32_t line = task.row * self.groups_y + self.group_y;
   const uint32_t stride = kHeads * (2 + dim);  // attention_partial_floats()
-  KR_DEVICE float* partials =
-      kr_pointer<float>(kr_address(kr_buffer<uint8_t>(params, kWorkspaceBuffer)) +
-                        kWorkspaceDataOffset) +
+  KR_COHERENT float* partials =
+      kr_coherent(kr_pointer<float>(kr_address(kr_buffer<uint8_t>(params, kWorkspaceBuffer)) +
+                                    kWorkspaceDataOffset)) +
       static_cast<uint64_t>(line) * kAttentionChunks * stride;
 
   load_queries<kDim, kHeads>(params, self, task, memory + AttentionMemory<kDim, kHeads>::kQueries);

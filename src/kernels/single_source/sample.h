@@ -36,7 +36,7 @@ KR_FN Peak group_peak(KR_THREAD const KrThread& self, KR_TG uint32_t* scan, Peak
 
 // Adds the row's biases whose tokens lie in the slice.
 KR_FN void bias_slice(KR_CONSTANT const DialectParams& params, KR_THREAD const KrThread& self,
-                      KR_DEVICE float* logits, KR_DEVICE const ops::SampleRow& sample,
+                      KR_COHERENT float* logits, KR_DEVICE const ops::SampleRow& sample,
                       uint32_t begin, uint32_t end) {
   const uint32_t count = sample.num_biases;
   if (count == 0) return;  // the row's, so of all threads
@@ -51,9 +51,9 @@ KR_FN void bias_slice(KR_CONSTANT const DialectParams& params, KR_THREAD const K
 }
 
 // Applies penalties to the slice's logits and finds their peak.
-KR_FN Peak slice_peak(KR_THREAD const KrThread& self, KR_TG uint32_t* scan, KR_DEVICE float* logits,
-                      KR_DEVICE const uint16_t* counts, KR_DEVICE const ops::SampleRow& sample,
-                      uint32_t begin, uint32_t end) {
+KR_FN Peak slice_peak(KR_THREAD const KrThread& self, KR_TG uint32_t* scan,
+                      KR_COHERENT float* logits, KR_DEVICE const uint16_t* counts,
+                      KR_DEVICE const ops::SampleRow& sample, uint32_t begin, uint32_t end) {
   const bool penalties = (sample.flags & ops::kSamplePenalties) != 0;
   Peak peak;
   peak.key = 0;
@@ -79,8 +79,9 @@ KR_FN Peak slice_peak(KR_THREAD const KrThread& self, KR_TG uint32_t* scan, KR_D
 KR_FN Peak row_peak(KR_CONSTANT const DialectParams& params, KR_THREAD const KrThread& self,
                     KR_TG uint32_t* scan, Peak peak) {
   if (self.groups_y == 1) return peak;
-  KR_DEVICE uint32_t* peaks = kr_buffer<uint32_t>(params, kWorkspaceBuffer) + kWorkspaceCounters +
-                              static_cast<uint64_t>(self.group_x) * self.groups_y * 2;
+  KR_COHERENT uint32_t* peaks =
+      kr_coherent(kr_buffer<uint32_t>(params, kWorkspaceBuffer) + kWorkspaceCounters) +
+      static_cast<uint64_t>(self.group_x) * self.groups_y * 2;
   if (self.index == 0) {
     peaks[2 * self.group_y] = peak.key;
     peaks[2 * self.group_y + 1] = peak.id;
@@ -148,7 +149,7 @@ KR_FN uint32_t draw_kept(KR_THREAD const KrThread& self, KR_THREAD const Row& ro
 }
 
 KR_FN uint32_t draw(KR_THREAD const KrThread& self, KR_THREAD const SampleMemory& memory,
-                    KR_DEVICE const float* logits, uint32_t vocab, Peak peak,
+                    KR_COHERENT const float* logits, uint32_t vocab, Peak peak,
                     KR_DEVICE const ops::SampleRow& sample) {
   Row row;
   row.logits = logits;
@@ -188,7 +189,9 @@ KR_FN void sample_body(KR_CONSTANT const DialectParams& params, KR_THREAD const 
   const uint32_t s = self.group_x;
   if (s >= step_header(params).num_samples) return;
   KR_DEVICE const ops::SampleRow& sample = sample_rows(params, args.layout.samples_offset)[s];
-  KR_DEVICE float* logits = kr_buffer<float>(params, 1) + static_cast<uint64_t>(s) * args.vocab;
+  // The threadgroup that draws reads what those of the other slices have left.
+  KR_COHERENT float* logits =
+      kr_coherent(kr_buffer<float>(params, 1) + static_cast<uint64_t>(s) * args.vocab);
   KR_DEVICE const uint16_t* counts =
       kr_buffer<const uint16_t>(params, 2) + static_cast<uint64_t>(sample.slot) * args.vocab;
   const uint32_t slice = kr_ceil_div(args.vocab, self.groups_y);

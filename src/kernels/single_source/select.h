@@ -82,7 +82,7 @@ KR_FN uint32_t digit_of(uint32_t digit, KR_THREAD const Token& token, uint32_t i
 
 // A row of logits as the selection sees it; `cut` is what an earlier one has kept.
 struct Row {
-  KR_DEVICE const float* logits;
+  KR_COHERENT const float* logits;
   uint32_t vocab;
   Weighing how;
   Cut cut;

@@ -1,38 +1,38 @@
 // Sizes that the single-source kernels and the host's launches must agree on.
 #pragma once
 
-#include <cstdint>
+#include "kernels/dialect/language.h"
 
 namespace krserve::kernels::single_source {
 
-inline constexpr uint32_t kRowThreads = 256;  // of kernels that give a threadgroup one row
-inline constexpr uint32_t kSiluPiece = 4 * kRowThreads;
+KR_CONST uint32_t kRowThreads = 256;  // of kernels that give a threadgroup one row
+KR_CONST uint32_t kSiluPiece = 4 * kRowThreads;
 
-inline constexpr uint32_t kMatmulSimds = 4;
+KR_CONST uint32_t kMatmulSimds = 4;
 // Outputs of a simdgroup, for the kernels of one row and of several at a time.
-inline constexpr uint32_t kMatmulOutputsOfOneRow = 2;
-inline constexpr uint32_t kMatmulOutputs = 4;
-inline constexpr uint32_t kMatmulRows = 8;
+KR_CONST uint32_t kMatmulOutputsOfOneRow = 2;
+KR_CONST uint32_t kMatmulOutputs = 4;
+KR_CONST uint32_t kMatmulRows = 8;
 
-inline constexpr uint32_t kRopeSimds = 4;  // heads of a threadgroup
-inline constexpr uint32_t kMaxHeadDim = 256;
+KR_CONST uint32_t kRopeSimds = 4;  // heads of a threadgroup
+KR_CONST uint32_t kMaxHeadDim = 256;
 
 // A context is cut into at most kAttentionChunks chunks of equal length, a multiple of
 // kAttentionChunkUnit positions, by its own length alone; each gives a partial result.
-inline constexpr uint32_t kAttentionChunks = 32;
-inline constexpr uint32_t kAttentionSimds = 4;
-inline constexpr uint32_t kAttentionChunkUnit = kAttentionSimds * 32;
+KR_CONST uint32_t kAttentionChunks = 32;
+KR_CONST uint32_t kAttentionSimds = 4;
+KR_CONST uint32_t kAttentionChunkUnit = kAttentionSimds * 32;
 // Threadgroups that fill a device: a row's chunks go to several up to this number.
-inline constexpr uint32_t kAttentionGroups = 256;
+KR_CONST uint32_t kAttentionGroups = 256;
 
-inline constexpr uint32_t kSampleThreads = 1024;
+KR_CONST uint32_t kSampleThreads = 1024;
 // Logits that one threadgroup looks through for the highest.
-inline constexpr uint32_t kSampleSlice = 8192;
-inline constexpr uint32_t kSampleMaxVocab = 1u << 21;
+KR_CONST uint32_t kSampleSlice = 8192;
+KR_CONST uint32_t kSampleMaxVocab = 1u << 21;
 
 // The workspace begins with counters, zero before and after each launch; data follows.
-inline constexpr uint32_t kWorkspaceCounters = 16384;
-inline constexpr uint64_t kWorkspaceDataOffset = kWorkspaceCounters * sizeof(uint32_t);
+KR_CONST uint32_t kWorkspaceCounters = 16384;
+KR_CONST uint64_t kWorkspaceDataOffset = kWorkspaceCounters * sizeof(uint32_t);
 
 // One partial result of attention: for each head, the highest score and the sum of the weights,
 // then the weighted sum of the values.

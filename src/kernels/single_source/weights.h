@@ -71,10 +71,6 @@ KR_FN void load_piece(KR_THREAD float* to, KR_DEVICE const T* row, uint32_t at, 
   }
 }
 
-KR_FN bool is_quantized(WeightFormat format) {
-  return format == WeightFormat::kQ4 || format == WeightFormat::kQ8;
-}
-
 // Fields of kBits, lowest first.
 template <uint32_t kBits>
 KR_FN void unpack_word(KR_THREAD float* to, uint32_t word, float scale, float bias) {

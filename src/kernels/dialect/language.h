@@ -1,0 +1,14 @@
+// What headers that the host and the kernels share need of their language: sized integers, and
+// KR_CONST for constants at namespace scope.
+#pragma once
+
+#if defined(__METAL_VERSION__)
+#pragma clang diagnostic ignored "-Wc++17-extensions"
+#include <metal_stdlib>
+// Metal's headers do not say which of their types are global.
+using namespace metal;
+#define KR_CONST constant constexpr
+#else
+#include <cstdint>
+#define KR_CONST inline constexpr
+#endif

@@ -1,0 +1,252 @@
+#include "metal/fake/gpu.h"
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+
+namespace krserve::fake_metal {
+namespace {
+
+// Beyond this many, a memory forgets accesses that the host has seen to end.
+constexpr size_t kRememberedAccesses = 256;
+// GPU addresses are no host addresses: a host that follows one crashes.
+constexpr uint64_t kAddressGap = 1 << 16;
+
+bool is_ordered(const Command& command, const Access& before, const Clock& base, uint32_t queue,
+                uint64_t pass, bool tracked) {
+  if (base.covers(before.queue, before.pass)) return true;
+  if (before.queue == queue && before.pass == pass) {
+    return before.epoch < command.order.epochs[before.stage];
+  }
+  if (tracked && command.is_tracked) return true;
+  return before.queue == queue && before.pass < pass && command.order.earlier_passes[before.stage];
+}
+
+}  // namespace
+
+void Clock::merge(const Clock& other) {
+  for (const auto& [queue, pass] : other.passes_) merge(queue, pass);
+}
+
+void Clock::merge(uint32_t queue, uint64_t pass) {
+  uint64_t& known = passes_[queue];
+  known = std::max(known, pass);
+}
+
+bool Clock::covers(uint32_t queue, uint64_t pass) const {
+  const auto it = passes_.find(queue);
+  return it != passes_.end() && it->second >= pass;
+}
+
+bool Clock::covers(const Clock& other) const {
+  return std::all_of(other.passes_.begin(), other.passes_.end(),
+                     [this](const auto& one) { return covers(one.first, one.second); });
+}
+
+Gpu& Gpu::get() {
+  static auto* const gpu = new Gpu;  // its threads run until the process ends
+  return *gpu;
+}
+
+Gpu::Gpu() {
+  for (const uint32_t seed : {1U, 2U}) std::thread([this, seed] { work(seed); }).detach();
+}
+
+bool& Gpu::is_gpu_thread() {
+  thread_local bool is = false;
+  return is;
+}
+
+void Gpu::reset(const Options& options) {
+  freeze(false);
+  wait_idle(std::chrono::seconds(10));
+  const std::lock_guard lock(Runtime::get().mutex);
+  options_ = options;
+  fail_submission_in_ = 0;
+  fail_allocation_in_ = 0;
+  Runtime::get().clear_violations();
+}
+
+uint64_t Gpu::heap_alignment(uint64_t bytes) const {
+  constexpr std::array<uint64_t, 5> kAlignments = {256, 1024, 4096, 16384, 65536};
+  uint64_t size_class = 0;
+  while (bytes >>= 4) ++size_class;
+  std::mt19937 random(options_.seed * 64 + static_cast<uint32_t>(size_class));
+  return kAlignments[random() % kAlignments.size()];
+}
+
+void Gpu::freeze(bool frozen) {
+  const std::lock_guard lock(Runtime::get().mutex);
+  frozen_ = frozen;
+  Runtime::get().changed.notify_all();
+}
+
+void Gpu::fail_submission(uint64_t nth, Failure failure) {
+  const std::lock_guard lock(Runtime::get().mutex);
+  fail_submission_in_ = nth;
+  failure_ = std::move(failure);
+}
+
+std::unique_ptr<Failure> Gpu::take_failure() {
+  if (fail_submission_in_ == 0 || --fail_submission_in_ > 0) return nullptr;
+  return std::make_unique<Failure>(failure_);
+}
+
+void Gpu::fail_allocation(uint64_t nth) {
+  const std::lock_guard lock(Runtime::get().mutex);
+  fail_allocation_in_ = nth;
+}
+
+bool Gpu::take_memory(uint64_t bytes) {
+  if (fail_allocation_in_ > 0 && --fail_allocation_in_ == 0) return false;
+  if (bytes > options_.memory_bytes || used_bytes_ > options_.memory_bytes - bytes) return false;
+  used_bytes_ += bytes;
+  return true;
+}
+
+bool Gpu::wait_idle(std::chrono::milliseconds timeout) {
+  std::unique_lock lock(Runtime::get().mutex);
+  return Runtime::get().changed.wait_for(lock, timeout, [this] {
+    return busy_ == 0 && handlers_.empty() &&
+           std::all_of(queues_.begin(), queues_.end(),
+                       [](const GpuQueue* queue) { return queue->operations_.empty(); });
+  });
+}
+
+void Gpu::add(GpuQueue* queue) {
+  queues_.push_back(queue);
+}
+
+void Gpu::remove(GpuQueue* queue) {
+  std::erase(queues_, queue);
+}
+
+void Gpu::call_later(std::function<void()> handler) {
+  handlers_.push_back({nullptr, std::move(handler)});
+  Runtime::get().changed.notify_all();
+}
+
+uint64_t Gpu::next_address(uint64_t bytes) {
+  const uint64_t address = next_address_;
+  next_address_ += (bytes + kAddressGap - 1) / kAddressGap * kAddressGap + kAddressGap;
+  return address;
+}
+
+// One of those that need not wait, any of them; a handler if `queue` stays null.
+Operation* Gpu::pick(std::mt19937& random, GpuQueue*& queue) {
+  Operation* found = nullptr;
+  uint32_t count = 0;
+  const auto consider = [&](Operation& operation, GpuQueue* from) {
+    if (operation.ready && !operation.ready()) return;
+    if (random() % ++count != 0) return;
+    found = &operation;
+    queue = from;
+  };
+  if (frozen_) return nullptr;
+  for (GpuQueue* one : queues_) {
+    if (!one->busy_ && !one->operations_.empty()) consider(one->operations_.front(), one);
+  }
+  for (Operation& handler : handlers_) consider(handler, nullptr);
+  return found;
+}
+
+void Gpu::work(uint32_t seed) {
+  std::mt19937 random(seed);
+  Runtime& runtime = Runtime::get();
+  std::unique_lock lock(runtime.mutex);
+  for (uint32_t options_seed = options_.seed;;) {
+    if (options_seed != options_.seed) random.seed(seed + 2 * (options_seed = options_.seed));
+    GpuQueue* queue = nullptr;
+    Operation* const next = pick(random, queue);
+    if (!next) {
+      runtime.changed.wait(lock);
+      continue;
+    }
+    ++busy_;
+    Operation operation = std::move(*next);
+    if (queue) {
+      queue->busy_ = true;
+      is_gpu_thread() = true;
+    } else {
+      handlers_.remove_if([next](const Operation& one) { return &one == next; });
+    }
+    lock.unlock();
+    if (random() % 16 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 40));
+    operation.run();
+    operation.run = nullptr;
+    lock.lock();
+    is_gpu_thread() = false;
+    --busy_;
+    if (queue) {
+      queue->busy_ = false;
+      queue->operations_.pop_front();
+      queue->release();
+    }
+    runtime.changed.notify_all();
+  }
+}
+
+bool Gpu::check(Command& command, const Clock& base, uint32_t queue, uint64_t pass) {
+  bool good = true;
+  for (const Use& use : command.uses) {
+    auto& accesses = use.memory->accesses;
+    if (accesses.size() > kRememberedAccesses) {
+      std::erase_if(accesses, [&](const Access& a) { return host_clock.covers(a.queue, a.pass); });
+    }
+    for (const Access& before : accesses) {
+      if (before.end <= use.begin || use.end <= before.begin) continue;
+      if (!before.writes && !use.writes) continue;
+      if (is_ordered(command, before, base, queue, pass, use.memory->tracked)) continue;
+      violate(Rule::kMissingBarrier,
+              command.what + " " + (use.writes ? "writes" : "reads") + " what " + before.what +
+                  (before.writes ? " writes" : " reads") + ", and nothing orders them");
+      good = false;
+      break;
+    }
+  }
+  for (const Use& use : command.uses) {
+    use.memory->accesses.push_back(
+        {use.begin, use.end, use.writes, command.stage, queue, pass, command.epoch, command.what});
+  }
+  return good;
+}
+
+GpuQueue::GpuQueue() {
+  static uint32_t queues = 0;
+  number_ = ++queues;
+  Gpu::get().add(this);
+}
+
+GpuQueue::~GpuQueue() {
+  const std::lock_guard lock(Runtime::get().mutex);
+  Gpu::get().remove(this);
+}
+
+void GpuQueue::push(Operation operation) {
+  retain();
+  operations_.push_back(std::move(operation));
+  Runtime::get().changed.notify_all();
+}
+
+void GpuQueue::execute(Pass& pass, uint64_t number, const Clock& committed,
+                       const std::function<bool(const Use&)>& is_resident) {
+  for (Command& command : pass.commands) {
+    {
+      const std::lock_guard lock(Runtime::get().mutex);
+      bool good = !command.prepare || command.prepare(command);
+      for (const Use& use : command.uses) {
+        if (!is_resident || is_resident(use)) continue;
+        violate(Rule::kNotResident,
+                command.what + ": a buffer in no committed residency set of queue or commands");
+        good = false;
+      }
+      Clock base = committed;
+      base.merge(clock);
+      good = Gpu::get().check(command, base, number_, number) && good;
+      if (!good) continue;
+    }
+    command.run();
+  }
+}
+
+}  // namespace krserve::fake_metal

@@ -1,0 +1,8 @@
+// Caught: compiler: program scope variable must reside in constant address space
+#include "kernels/dialect/dialect.h"
+
+using namespace krserve::kernels;
+
+uint32_t launches = 0;
+
+KR_KERNEL(bad, 32, kr_buffer<uint32_t>(params, 0)[0] = ++launches;)
