@@ -127,6 +127,19 @@ def test_the_program_is_for_arm64_and_the_oldest_system(program):
     assert re.search(r"platform macos\n\s*sdk 26\.\S+\n\s*minos 14\.0", build), build[:200]
 
 
+def test_the_program_loads_the_system_s_libraries_from_where_a_mac_has_them(program):
+    _, output = run(LLVM / "llvm-otool", "-L", program)
+    frameworks = "/System/Library/Frameworks"
+    for library in (
+        f"{frameworks}/Metal.framework/Versions/A/Metal",
+        f"{frameworks}/Foundation.framework/Versions/C/Foundation",
+        "/usr/lib/libobjc.A.dylib",
+        "/usr/lib/libc++.1.dylib",
+        "/usr/lib/libSystem.B.dylib",
+    ):
+        assert library in output
+
+
 def test_a_correct_program_links(samples):
     status, output = build_sample(samples, "right")
     assert status == 0, output

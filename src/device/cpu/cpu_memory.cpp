@@ -40,10 +40,4 @@ CpuBuffer::~CpuBuffer() {
   counter_->remove(bytes_);
 }
 
-uint64_t host_memory_bytes() {
-  const long pages = sysconf(_SC_PHYS_PAGES);
-  const long page = sysconf(_SC_PAGESIZE);
-  return pages > 0 && page > 0 ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(page) : 0;
-}
-
 }  // namespace krserve
