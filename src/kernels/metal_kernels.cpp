@@ -5,7 +5,9 @@
 #include <iterator>
 
 #include "kernels/entry/metal_text.h"
+#include "kernels/ops/matmul.h"
 #include "kernels/single_source/launch.h"
+#include "kernels/single_source/sizes.h"
 #include "kernels/tuned/metal/kernel_ids.h"
 #include "kernels/tuned/metal/plan.h"
 
@@ -38,6 +40,34 @@ Launch planned(const GpuLaunch& launch, bool barrier_before) {
   result.barrier_before = barrier_before;
   std::memcpy(&result.params, launch.params, sizeof(result.params));
   return result;
+}
+
+// Of a thread of any kernel but matmul, in multiply-adds: a guess that only has to keep proportion.
+constexpr double kWorkOfThread = 64;
+
+double work_of_threads(const Launch& launch) {
+  return double{kWorkOfThread} * launch.grid.x * launch.grid.y * launch.grid.z * launch.threads;
+}
+
+double work_of(const GpuDispatch& dispatch, const Launch& launch) {
+  if (dispatch.op != ops::Op::kMatmul) return work_of_threads(launch);
+  const ops::WeightArgs& weight = dispatch.args_as<ops::MatmulArgs>().weight;
+  return static_cast<double>(dispatch.bytes[1]) / sizeof(float) * weight.n;  // rows * k * n
+}
+
+Launch bytes_launch(single_source::KernelId kernel, const char* name,
+                    const single_source::CopyBytesArgs& args, uint64_t to, uint64_t from) {
+  Launch launch;
+  launch.kernel = static_cast<uint32_t>(kernel);
+  launch.name = name;
+  launch.grid.x = static_cast<uint32_t>((args.bytes + single_source::kCopyPiece - 1) /
+                                        single_source::kCopyPiece);
+  launch.threads = single_source::kRowThreads;
+  std::memcpy(launch.params.args, &args, sizeof(args));
+  launch.params.buffers[0] = reinterpret_cast<void*>(to);
+  launch.params.buffers[1] = reinterpret_cast<void*>(from);
+  launch.work = work_of_threads(launch);
+  return launch;
 }
 
 }  // namespace
@@ -74,11 +104,22 @@ std::vector<Launch> plan_launches(std::span<const GpuDispatch> dispatches, const
     if (facts.matrices && tuned_metal::takes_prompt_matmul(dispatch)) {
       const GpuLaunch prompts = tuned_metal::prompt_matmul_launch(dispatch, launch, numbered);
       launches.push_back(planned(prompts, barrier));
+      launches.back().work = work_of(dispatch, launches.back());
       barrier = false;
     }
     launches.push_back(planned(launch, barrier));
+    launches.back().work = work_of(dispatch, launches.back());
   }
   return launches;
+}
+
+Launch copy_launch(uint64_t to, uint64_t from, uint64_t bytes) {
+  return bytes_launch(single_source::KernelId::kCopyBytes, "copy", {bytes, 0}, to, from);
+}
+
+Launch fill_launch(uint64_t to, uint8_t value, uint64_t bytes) {
+  return bytes_launch(single_source::KernelId::kFillBytes, "fill", {bytes, value * 0x01010101u}, to,
+                      0);
 }
 
 }  // namespace krserve::kernels::metal

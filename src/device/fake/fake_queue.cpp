@@ -163,7 +163,7 @@ void FakeQueue::commit(const std::shared_ptr<CommandBuffer>& commands,
   if (state_->strikes(FakeFault::kCommit, lane_->kind)) {
     throw DeviceError("fake_queue.commit", "injected fault in " + list->describe());
   }
-  list->mark_committed();
+  list->lifecycle().mark_committed();
   state_->record(std::string("commit ") + kind_name(lane_->kind) + " " + list->label());
   FakeSubmission submission{
       list, {waits.begin(), waits.end()}, {signals.begin(), signals.end()}, ++state_->commits};

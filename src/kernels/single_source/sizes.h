@@ -8,6 +8,13 @@ namespace krserve::kernels::single_source {
 KR_CONST uint32_t kRowThreads = 256;  // of kernels that give a threadgroup one row
 KR_CONST uint32_t kSiluPiece = 4 * kRowThreads;
 
+KR_CONST uint32_t kCopyPiece = 64 * 1024;  // bytes of a threadgroup, a multiple of 16
+// Of copies and fills. Buffers: 0 destination, 1 source (copies only). The ranges do not overlap.
+struct CopyBytesArgs {
+  uint64_t bytes;
+  uint32_t value;  // fills only: the byte, four times
+};
+
 KR_CONST uint32_t kMatmulSimds = 4;
 // Outputs of a simdgroup, for the kernels of one row and of several at a time.
 KR_CONST uint32_t kMatmulOutputsOfOneRow = 2;

@@ -19,6 +19,7 @@ namespace krserve::fake_metal {
 namespace {
 
 using kernels::DialectParams;
+using kernels::single_source::CopyBytesArgs;
 using kernels::single_source::KernelId;
 using kernels::single_source::MatmulRows;
 
@@ -237,6 +238,13 @@ std::vector<DialectUse> dialect_uses(KernelId id, const DialectParams& params, k
     ops::ReadBandwidthArgs args;
     std::memcpy(&args, params.args, sizeof(args));
     return {{0, 0, args.bytes, false}, {1, 0, grid.x * kFloat, true}};
+  }
+  if (id == KernelId::kCopyBytes || id == KernelId::kFillBytes) {
+    CopyBytesArgs args;
+    std::memcpy(&args, params.args, sizeof(args));
+    std::vector<DialectUse> uses = {{0, 0, args.bytes, true}};
+    if (id == KernelId::kCopyBytes) uses.push_back({1, 0, args.bytes, false});
+    return uses;
   }
   void (*collect)(Uses&) = nullptr;
   if (id >= KernelId::kMatmulF32Rows1 && id <= KernelId::kMatmulQ8BF16Rows8) collect = matmul;

@@ -103,7 +103,7 @@ struct Operation {
 struct Options {
   uint32_t seed = 1;
   int macos = 26;  // 26: Metal 4; 15: residency sets and math modes; 14: neither
-  uint64_t memory_bytes = uint64_t{1} << 30;
+  uint64_t memory_bytes = uint64_t{4} << 30;
   uint64_t working_set_bytes = 0;  // that Metal recommends; 0: all memory
   uint64_t max_threads = 1024;
   uint64_t threadgroup_memory_bytes = 32768;
