@@ -1,5 +1,6 @@
 // The Metal back end on the model of Metal: what goes wrong there, and what it makes of it. That it
-// does right is the parity suite's business.
+// does right is the parity suite's business. check_violations.cpp fails a test by what the model
+// refused.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -35,9 +36,6 @@ class MetalDeviceTest : public ::testing::TestWithParam<MetalPath> {
     queue_.reset();
     device_.reset();
     EXPECT_TRUE(Gpu::get().wait_idle(std::chrono::milliseconds(60'000)));
-    std::vector<std::string> texts;
-    for (const auto& one : fake_metal::Runtime::get().violations()) texts.push_back(one.text);
-    EXPECT_THAT(texts, IsEmpty());
   }
 
   void open(MetalDeviceOptions options = {}) {
@@ -343,7 +341,6 @@ TEST(MetalDeviceOnOldSystems, Metal3WorksWithAndWithoutResidencySets) {
     queue->commit(commands, {}, {&end, 1});
     EXPECT_EQ(end.wait(kLong), WaitResult::kReached);
     EXPECT_EQ(heap->buffer().contents()[(1 << 16) - 1], std::byte{9});
-    EXPECT_THAT(fake_metal::Runtime::get().violations(), IsEmpty());
   }
 }
 
