@@ -1,5 +1,7 @@
 #include "metal/fake/resources.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -9,7 +11,8 @@ namespace {
 using metal::MTLHazardTrackingMode;
 using metal::MTLStorageMode;
 
-constexpr uint64_t kPageBytes = 16384;
+// Of this machine, as the back end asks for it; 16 KiB on a Mac.
+const uint64_t kPageBytes = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 constexpr int kPoison = 0xa5;                            // new memory holds what it held before
 constexpr uint64_t kPoisonedBytes = uint64_t{32} << 20;  // the rest stays untouched, not in RAM
 
@@ -118,7 +121,7 @@ Buffer* Buffer::make_no_copy(void* pages, NSUInteger length, MTLResourceOptions 
     return nullptr;
   }
   if (reinterpret_cast<uintptr_t>(pages) % kPageBytes || length % kPageBytes) {
-    violate(Rule::kNoCopyAlignment, "address and length are multiples of a page of 16 KiB");
+    violate(Rule::kNoCopyAlignment, "address and length are multiples of a page");
     return nullptr;
   }
   auto memory = std::make_shared<Memory>();
