@@ -1,5 +1,17 @@
 # Builds crates/krtext (Rust) with cargo and offers it as the static library target krserve_krtext.
 
+# Linked into whatever has it: a cross build, or a machine without cargo.
+set(KRSERVE_KRTEXT "" CACHE FILEPATH "A built library of crates/krtext; empty: cargo builds it")
+get_filename_component(kr_crate ${CMAKE_CURRENT_LIST_DIR}/../crates/krtext ABSOLUTE)
+if(KRSERVE_KRTEXT)
+  find_package(Threads REQUIRED)
+  add_library(krserve_krtext INTERFACE)
+  target_include_directories(krserve_krtext INTERFACE ${kr_crate}/include)
+  target_link_libraries(krserve_krtext INTERFACE
+    ${KRSERVE_KRTEXT} Threads::Threads ${CMAKE_DL_LIBS} m)
+  return()
+endif()
+
 find_program(KRSERVE_CARGO cargo HINTS $ENV{CARGO_HOME}/bin $ENV{HOME}/.cargo/bin)
 if(NOT KRSERVE_CARGO)
   message(FATAL_ERROR
@@ -22,7 +34,6 @@ endif()
 set(KRSERVE_CARGO_TARGET_DIR ${CMAKE_BINARY_DIR}/cargo
   CACHE PATH "Where cargo builds crates/krtext")
 
-get_filename_component(kr_crate ${CMAKE_CURRENT_LIST_DIR}/../crates/krtext ABSOLUTE)
 set(kr_crate_sources
   Cargo.toml Cargo.lock
   src/detokenizer.rs src/ffi.rs src/lib.rs src/python.rs src/template.rs src/tokenizer.rs)

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 readonly RESULTS=$PWD/build/test-results
 readonly SANITIZED='runtime engine device parity'  # labels of the suites that run under sanitizers
-readonly STAGES=(checks tooling release http bare cuda asan tsan)
+readonly STAGES=(checks tooling release http bare mac cuda asan tsan)
 
 started=$SECONDS
 stage_folder=""
@@ -69,9 +69,17 @@ stage_bare() {
   if scripts/build.sh bare "${targets[@]}"; then run_ctest bare -R '^(engine_tests|text_test)$'; else give_up "the bare build failed"; fi
 }
 
+# The program of a Mac, built but not run: see tests/mach_o/toolchain.cmake.
+stage_mac() {
+  begin 6-mac "compile and link for macOS"
+  if [ "$(uname -s)" = Darwin ]; then leave_out "this is a Mac: the release build is the real thing"; return; fi
+  .venv/bin/pytest -q -p no:cacheprovider --junitxml "$stage_folder/pytest.xml" tests/mach_o
+  [ -s "$stage_folder/pytest.xml" ] || give_up "pytest left no results"
+}
+
 # The release build compiles the CUDA back end wherever there is an nvcc; this runs it where there is a GPU.
 stage_cuda() {
-  begin 6-cuda "suites on a CUDA device"
+  begin 7-cuda "suites on a CUDA device"
   if ! compgen -G 'build/release/CMakeFiles/*/CMakeCUDACompiler.cmake' >/dev/null; then
     leave_out "the CUDA back end was not compiled: no nvcc of CUDA 12.4 or newer found, or no release build"
   elif ! nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
@@ -104,12 +112,12 @@ sanitized() {
 }
 
 stage_asan() {
-  begin 7-asan "runtime, engine and device suites under AddressSanitizer and UBSan"
+  begin 8-asan "runtime, engine and device suites under AddressSanitizer and UBSan"
   sanitized asan
 }
 
 stage_tsan() {
-  begin 8-tsan "runtime, engine and device suites under ThreadSanitizer"
+  begin 9-tsan "runtime, engine and device suites under ThreadSanitizer"
   sanitized tsan
 }
 

@@ -2,20 +2,21 @@
 # Installs what building and testing need: system packages, Rust, a Python venv, the Node client.
 # Says what it installs, installs only what is missing, and may be run again at any time.
 # Arguments add what only some need: bench (allocators that pool_bench compares with, loaded at run
-# time) and fuzz (clang with libFuzzer); Debian only.
+# time) and fuzz (libFuzzer); Debian only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly MIN_CARGO=1.85
 # Asked for by package name: libraries leave no command behind.
 readonly APT_LIBRARIES=(nlohmann-json3-dev libyaml-cpp-dev libspdlog-dev libfmt-dev libcli11-dev
-  libgtest-dev libgmock-dev libbenchmark-dev)
+  libgtest-dev libgmock-dev libbenchmark-dev libc++-19-dev)
 # package:command, since commands may come from elsewhere.
 readonly APT_TOOLS=(g++:g++ cmake:cmake ninja-build:ninja ccache:ccache pkg-config:pkg-config
   make:make git:git curl:curl clang-format-19:clang-format-19 clang-tidy-19:clang-tidy-19
-  clang-19:clang-19 python3:python3 nodejs:node npm:npm ca-certificates:update-ca-certificates)
+  clang-19:clang-19 lld-19:ld64.lld-19 llvm-19:llvm-ar-19
+  python3:python3 nodejs:node npm:npm ca-certificates:update-ca-certificates)
 readonly APT_BENCH=(libmimalloc2.0 libjemalloc2)
-readonly APT_FUZZ=(clang-19 libclang-rt-19-dev)
+readonly APT_FUZZ=(libclang-rt-19-dev)
 readonly BREW_PACKAGES=(cmake ninja ccache boost nlohmann-json yaml-cpp spdlog fmt cli11 googletest
   google-benchmark llvm rust node python)
 

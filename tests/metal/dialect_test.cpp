@@ -6,9 +6,11 @@
 
 #include "kernels/dialect/simt.h"
 #include "kernels/metal_kernels.h"
+#include "kernels/ops/matmul.h"
 #include "kernels/ops/rms_norm.h"
 #include "kernels/ops/step_params.h"
 #include "metal/bench.h"
+#include "metal/fake/dialect_uses.h"
 
 namespace krserve::fake_metal {
 namespace {
@@ -207,6 +209,40 @@ TEST_P(MetalDialect, WhatTheEmulatorFindsIsTold) {
   launches_[0].threads = 33;
   run4(true);
   EXPECT_THAT(violation_texts(), testing::ElementsAre(HasSubstr("kernel-fault")));
+}
+
+// Of three rows the first and the last are a prompt's.
+TEST(MetalDialectUses, TheTwoLaunchesOfAMatmulWriteDifferentRows) {
+  const auto layout = ops::step_layout(3, 1);
+  std::vector<std::byte> step(layout.pages_offset);
+  const ops::StepHeader header{3, 0, 0, 0};
+  std::memcpy(step.data(), &header, sizeof(header));
+  for (const uint32_t row : {0U, 2U}) {
+    const ops::StepRow prompt{0, row, 0, 0, ops::kRowPrompt};
+    std::memcpy(step.data() + layout.rows_offset + row * sizeof(prompt), &prompt, sizeof(prompt));
+  }
+  kernels::GpuDispatch dispatch;
+  dispatch.op = ops::Op::kMatmul;
+  const ops::MatmulArgs args{{8, 32, ops::WeightFormat::kF32, ops::FloatType::kF32, 0},
+                             ops::RowCount::kRows,
+                             ops::kMatmulPrompts};
+  std::memcpy(dispatch.args, &args, sizeof(args));
+  dispatch.buffers[0] = step.data();
+  dispatch.bytes[1] = 3 * 32 * sizeof(float);
+  const uint64_t row_bytes = 8 * sizeof(float);
+  std::vector<std::vector<uint64_t>> written;
+  for (const Launch& launch : kernels::metal::plan_launches({&dispatch, 1}, {}, nullptr)) {
+    const auto id = static_cast<kernels::single_source::KernelId>(launch.kernel);
+    written.emplace_back();
+    for (const DialectUse& use : dialect_uses(id, launch.params, launch.grid)) {
+      if (!use.writes) continue;
+      EXPECT_EQ(use.buffer, 6U);
+      EXPECT_EQ(use.bytes, row_bytes);
+      written.back().push_back(use.begin);
+    }
+  }
+  const std::vector<std::vector<uint64_t>> expected = {{0, 2 * row_bytes}, {row_bytes}};
+  EXPECT_EQ(written, expected);
 }
 
 INSTANTIATE_TEST_SUITE_P(Orders, MetalDialect, testing::Range(1U, 5U));

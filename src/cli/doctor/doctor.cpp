@@ -2,19 +2,24 @@
 // which it recommends, and the grades of a running server's or a short run's metrics.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/machine.h"
 #include "base/units.h"
 #include "cli/bench/report.h"
 #include "cli/commands.h"
 #include "cli/doctor/device_costs.h"
 #include "cli/doctor/live_status.h"
 #include "cli/doctor/requirements.h"
+#include "cli/doctor/system_requirements.h"
 #include "cli/options.h"
 #include "config/document.h"
 #include "config/recommend.h"
+#include "engine/open_device.h"
 
 namespace krserve::cli {
 namespace {
@@ -37,7 +42,11 @@ Json print_requirements(const DeviceInfo& info, const RuntimeConfig& config) {
   Json list = Json::array();
   std::printf("\nRequirements\n");
   const uint32_t cores = std::max(1U, std::thread::hardware_concurrency());
-  for (const Requirement& r : check_requirements(info, config, available_memory_bytes(), cores)) {
+  std::vector<Requirement> all =
+      check_system(machine_facts(), metal_gpu_facts(), weight_file_bytes(config.model.path));
+  std::ranges::move(check_requirements(info, config, available_memory_bytes(), cores),
+                    std::back_inserter(all));
+  for (const Requirement& r : all) {
     std::printf("  %-4s %s%s%s\n", r.met ? "ok" : "NO", r.what.c_str(), r.met ? "" : ": ",
                 r.remedy.c_str());
     list.push_back({{"met", r.met}, {"what", r.what}, {"remedy", r.remedy}});
@@ -87,10 +96,7 @@ int run(const DoctorOptions& doctor) {
   // Asked first: a wrong address should not cost the measurements.
   Json status;
   if (!doctor.server.empty()) status = fetch_status(doctor.server, config.values.server.api_key);
-  DeviceOptions options;
-  options.backend = config.values.engine.device;
-  options.threads = static_cast<uint32_t>(config.values.engine.threads);
-  const std::shared_ptr<Device> device = make_device(options);
+  const std::shared_ptr<Device> device = engine::open_device(config.values);
   const DeviceInfo& info = device->info();
   print_device(info);
   Json result = {{"device", info.name},

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 
 #include "base/units.h"
 #include "config/recommend.h"
@@ -76,18 +75,6 @@ std::vector<Requirement> check_requirements(const DeviceInfo& device, const Runt
   all.push_back(budget_fits(config, device.memory_bytes));
   if (device.backend == "cpu") all.push_back(threads_fit(config, cores));
   return all;
-}
-
-uint64_t available_memory_bytes() {
-  std::ifstream file("/proc/meminfo");
-  std::string key;
-  uint64_t kib = 0;
-  std::string unit;
-  while (file >> key >> kib) {
-    std::getline(file, unit);
-    if (key == "MemAvailable:") return kib * 1024;
-  }
-  return 0;
 }
 
 }  // namespace krserve::cli

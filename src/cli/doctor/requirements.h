@@ -20,7 +20,4 @@ struct Requirement {
 std::vector<Requirement> check_requirements(const DeviceInfo& device, const RuntimeConfig& config,
                                             uint64_t available_bytes, uint32_t cores);
 
-// MemAvailable of the operating system; 0 where it does not say.
-uint64_t available_memory_bytes();
-
 }  // namespace krserve::cli

@@ -1,9 +1,9 @@
 #include "device/cpu/cpu_device.h"
 
-#include <fstream>
 #include <thread>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "base/units.h"
 #include "device/cpu/cpu_memory.h"
 #include "device/cpu/cpu_queue.h"
@@ -26,15 +26,6 @@ uint32_t usable_cores() {
   return std::max(1U, std::thread::hardware_concurrency());
 }
 
-std::string processor_name() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);) {
-    const size_t colon = line.find(':');
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "CPU";
-}
-
 class CpuDevice final : public Device {
  public:
   CpuDevice(uint32_t workers, uint32_t spin_us, kernels::SimdLevel level)
@@ -42,10 +33,11 @@ class CpuDevice final : public Device {
         table_(kernels::cpu_kernel_table(level)),
         team_(std::make_shared<WorkerTeam>(workers, spin_us, table_)),
         counter_(std::make_shared<MemoryCounter>()) {
+    const MachineFacts machine = machine_facts();
     info_.backend = "cpu";
     info_.name =
-        fmt::format("{} ({} workers, {})", processor_name(), workers, kernels::to_string(level));
-    info_.memory_bytes = host_memory_bytes();
+        fmt::format("{} ({} workers, {})", machine.processor, workers, kernels::to_string(level));
+    info_.memory_bytes = machine.memory_bytes;
     info_.unified_memory = true;
     info_.background_copy_mb_per_s = 400;  // slows decode by 2 %, 800 by 5 % (docs/BLIT_QUEUE.md)
     info_.alignment_bytes = 64;

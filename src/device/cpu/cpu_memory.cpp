@@ -9,11 +9,6 @@
 #include "base/units.h"
 
 namespace krserve {
-namespace {
-
-constexpr uint64_t kHugePage = 2 * kMiB;
-
-}  // namespace
 
 CpuBuffer::CpuBuffer(uint64_t bytes, Storage storage, std::shared_ptr<MemoryCounter> counter)
     : bytes_(bytes), storage_(storage), counter_(std::move(counter)) {
@@ -34,6 +29,7 @@ CpuBuffer::CpuBuffer(uint64_t bytes, Storage storage, std::shared_ptr<MemoryCoun
   }
   data_ = static_cast<std::byte*>(address);
 #ifdef MADV_HUGEPAGE
+  constexpr uint64_t kHugePage = 2 * kMiB;
   if (bytes >= kHugePage) madvise(data_, mapped_bytes_, MADV_HUGEPAGE);
 #endif
   counter_->add(bytes_);
@@ -42,12 +38,6 @@ CpuBuffer::CpuBuffer(uint64_t bytes, Storage storage, std::shared_ptr<MemoryCoun
 CpuBuffer::~CpuBuffer() {
   munmap(data_, mapped_bytes_);
   counter_->remove(bytes_);
-}
-
-uint64_t host_memory_bytes() {
-  const long pages = sysconf(_SC_PHYS_PAGES);
-  const long page = sysconf(_SC_PAGESIZE);
-  return pages > 0 && page > 0 ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(page) : 0;
 }
 
 }  // namespace krserve

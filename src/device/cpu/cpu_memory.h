@@ -51,7 +51,4 @@ class CpuHeap final : public Heap {
   CpuBuffer buffer_;
 };
 
-// Bytes of physical memory of this machine; 0 if unknown.
-uint64_t host_memory_bytes();
-
 }  // namespace krserve

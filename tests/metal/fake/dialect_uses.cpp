@@ -12,15 +12,20 @@
 #include "kernels/ops/rope_kv_write.h"
 #include "kernels/ops/sample.h"
 #include "kernels/ops/silu_mul.h"
+#include "kernels/single_source/sizes.h"
+#include "kernels/tuned/metal/kernel_ids.h"
 
 namespace krserve::fake_metal {
 namespace {
 
 using kernels::DialectParams;
+using kernels::single_source::CopyBytesArgs;
 using kernels::single_source::KernelId;
+using kernels::single_source::MatmulRows;
 
 constexpr uint64_t kFloat = sizeof(float);
 constexpr uint32_t kWorkspace = 15;
+constexpr uint32_t kLaunchValues = 80;  // byte offset in the args
 // Two launches that take the workspace share its counters at least.
 constexpr uint64_t kWorkspaceCounterBytes = 64;
 
@@ -34,6 +39,12 @@ class Uses {
   template <class Args>
   const Args& args() const {
     return *reinterpret_cast<const Args*>(params_.args);
+  }
+  template <class T>
+  T launch_value(uint32_t index) const {
+    T value;
+    std::memcpy(&value, params_.args + kLaunchValues + index * sizeof(T), sizeof(T));
+    return value;
   }
   uint64_t rows(ops::RowCount which = ops::RowCount::kRows) const {
     return which == ops::RowCount::kRows ? header_.num_rows : header_.num_samples;
@@ -127,7 +138,15 @@ void matmul(Uses& uses) {
   uses.reads(1, rows * args.weight.k * kFloat);
   uses.weight(args.weight, 2);
   if (args.flags & ops::kMatmulBias) uses.reads(5, args.weight.n * kFloat);
-  uses.writes(6, rows * args.weight.n * kFloat);
+  const uint64_t row_bytes = args.weight.n * kFloat;
+  const auto which = uses.launch_value<MatmulRows>(1);
+  if (which == MatmulRows::kAll) return uses.writes(6, rows * row_bytes);
+  const auto* const flags = uses.step_array<ops::StepRow>(sizeof(ops::StepHeader));
+  for (uint64_t i = 0; i < rows; ++i) {
+    const bool prompt = (flags[i].flags & ops::kRowPrompt) != 0;
+    uses.reads(0, sizeof(ops::StepRow), sizeof(ops::StepHeader) + i * sizeof(ops::StepRow));
+    if (prompt == (which == MatmulRows::kPrompts)) uses.writes(6, row_bytes, i * row_bytes);
+  }
 }
 
 void rope_kv_write(Uses& uses) {
@@ -190,7 +209,7 @@ void count_tokens(Uses& uses) {
   uses.step(args.layout);
   const auto* const rows = uses.step_array<ops::StepRow>(args.layout.rows_offset);
   for (uint64_t i = 0; i < uses.rows(); ++i) {
-    if (rows[i].flags) uses.writes(1, slot_bytes, rows[i].slot * slot_bytes);
+    if (rows[i].flags & ops::kRowCounts) uses.writes(1, slot_bytes, rows[i].slot * slot_bytes);
   }
 }
 
@@ -229,8 +248,16 @@ std::vector<DialectUse> dialect_uses(KernelId id, std::string_view name,
     std::memcpy(&args, params.args, sizeof(args));
     return {{0, 0, args.bytes, false}, {1, 0, grid.x * kFloat, true}};
   }
+  if (id == KernelId::kCopyBytes || id == KernelId::kFillBytes) {
+    CopyBytesArgs args;
+    std::memcpy(&args, params.args, sizeof(args));
+    std::vector<DialectUse> uses = {{0, 0, args.bytes, true}};
+    if (id == KernelId::kCopyBytes) uses.push_back({1, 0, args.bytes, false});
+    return uses;
+  }
   void (*collect)(Uses&) = nullptr;
   if (id >= KernelId::kMatmulF32Rows1 && id <= KernelId::kMatmulQ8BF16Rows8) collect = matmul;
+  if (static_cast<uint32_t>(id) >= kernels::tuned_metal::kFirstPromptMatmul) collect = matmul;
   if (id >= KernelId::kAttentionF32Dim64Heads4 && id <= KernelId::kAttentionBF16Dim256Heads4) {
     collect = paged_attention;
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -140,6 +141,7 @@ class Gpu {
   // The next library or pipeline is refused with this text.
   void fail_compilation(const std::string& text);
   bool take_compile_error(std::string& text);
+  uint64_t residency_requests() const { return residency_requests_; }
   // True when all queues are empty and all handlers have run.
   bool wait_idle(std::chrono::milliseconds timeout);
 
@@ -147,6 +149,7 @@ class Gpu {
 
   bool take_memory(uint64_t bytes);
   void give_memory(uint64_t bytes) { used_bytes_ -= bytes; }
+  void count_residency_request() { ++residency_requests_; }
   uint64_t used_bytes() const { return used_bytes_; }
   void add(GpuQueue* queue);
   void remove(GpuQueue* queue);
@@ -174,6 +177,7 @@ class Gpu {
   uint64_t fail_submission_in_ = 0;
   Failure failure_{};
   uint64_t fail_allocation_in_ = 0;
+  std::atomic<uint64_t> residency_requests_{0};
   std::string compile_error_;
   std::vector<GpuQueue*> queues_;
   std::list<Operation> handlers_;

@@ -20,7 +20,7 @@ std::map<std::string, HostKernel> dialect_kernels() {
     kernel.name = names[i];
     kernel.arguments = {{0, false, [](const Launch&) { return sizeof(kernels::DialectParams); }}};
     kernel.id = static_cast<kernels::single_source::KernelId>(i);
-    kernel.simt = static_cast<const kernels::SimtKernel*>(kernels::simt_dialect_kernel(kernel.id));
+    kernel.simt = static_cast<const kernels::SimtKernel*>(kernels::simt_metal_kernel(uint32_t(i)));
     all.emplace(kernel.name, kernel);
   }
   return all;

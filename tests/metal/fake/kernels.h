@@ -38,7 +38,8 @@ struct HostKernel {
   std::vector<KernelArgument> arguments;
   uint64_t threadgroup_bytes = 0;
   std::function<void(const Launch&)> run;
-  // Of the dialect: one argument, DialectParams, with GPU addresses in it.
+  // Of the dialect: one argument, DialectParams, with GPU addresses in it. Kernels for Metal alone
+  // have ids from kKernelCount on.
   const kernels::SimtKernel* simt = nullptr;
   kernels::single_source::KernelId id = kernels::single_source::KernelId::kKernelCount;
 };

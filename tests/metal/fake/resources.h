@@ -138,7 +138,7 @@ class ResidencySet : public Object {
   void add(Allocation* allocation);
   void remove(Allocation* allocation);
   void commit();
-  void request() {}
+  void request() { Gpu::get().count_residency_request(); }
   void end_residency() {}
   bool holds(const Use& use) const;
 
