@@ -71,7 +71,7 @@ void set_option(Options& options, const std::string& name, uint64_t value) {
     options.working_set_bytes = value << 20;
   } else {
     std::fprintf(stderr,
-                 "KRSERVE_METAL_SIM: unknown '%s'; seed, macos, memory_mib and "
+                 "KR_METAL_SIM: unknown '%s'; seed, macos, memory_mib and "
                  "working_set_mib take a number\n",
                  name.c_str());
     std::exit(2);
@@ -92,7 +92,7 @@ void tell_violations() {
 
 Options Options::from_environment() {
   Options options;
-  const char* const text = std::getenv("KRSERVE_METAL_SIM");
+  const char* const text = std::getenv("KR_METAL_SIM");
   std::stringstream words(text ? text : "");
   for (std::string word; std::getline(words, word, ',');) {
     const size_t equals = word.find('=');

@@ -104,13 +104,13 @@ struct Operation {
 struct Options {
   uint32_t seed = 1;
   int macos = 26;  // 26: Metal 4; 15: residency sets and math modes; 14: neither
-  uint64_t memory_bytes = uint64_t{4} << 30;
+  uint64_t memory_bytes = uint64_t{8} << 30;
   uint64_t working_set_bytes = 0;  // that Metal recommends; 0: all memory
   uint64_t max_threads = 1024;
   uint64_t threadgroup_memory_bytes = 32768;
 
   bool metal4() const { return macos >= 26; }
-  // Of the environment variable KRSERVE_METAL_SIM, "macos=15,seed=7,memory_mib=512"; others as they
+  // Of the environment variable KR_METAL_SIM, "macos=15,seed=7,memory_mib=512"; others as they
   // are. An unknown word ends the process.
   static Options from_environment();
 };
