@@ -85,6 +85,7 @@ struct MemoryConfig {
 
 struct LoggingConfig {
   std::string level = "info";
+  bool signposts = true;
 };
 
 struct RuntimeConfig {
