@@ -26,6 +26,14 @@ function(kr_flatten path)
   file(READ "${ROOT}/${path}" rest)
   # Not for a main file, which the text is.
   string(REPLACE "#pragma once\n" "\n" rest "${rest}")
+  # Metal before 4 is C++14, which has no namespace a::b.
+  set(name "[a-z_]+")
+  string(REGEX REPLACE "\nnamespace (${name})::(${name})::(${name}) {"
+    "\nnamespace \\1 { namespace \\2 { namespace \\3 {" rest "${rest}")
+  string(REGEX REPLACE "\nnamespace (${name})::(${name}) {" "\nnamespace \\1 { namespace \\2 {"
+    rest "${rest}")
+  string(REGEX REPLACE "\n}(  // namespace ${name}::${name}::${name}\n)" "\n}}}\\1" rest "${rest}")
+  string(REGEX REPLACE "\n}(  // namespace ${name}::${name}\n)" "\n}}\\1" rest "${rest}")
   set(line 1)
   while(rest MATCHES "#include \"([^\"\n]+)\"\n")
     set(include ${CMAKE_MATCH_1})

@@ -79,6 +79,16 @@ struct EngineConfig {
   int64_t health_stall_s = 30;
 };
 
+struct MetalConfig {
+  std::string path = "auto";
+  std::string library;
+  int64_t command_buffer_budget_ms = 200;
+  int64_t keep_resident_s = 180;
+  std::string capture_file;
+  int64_t capture_skip = 16;
+  int64_t capture_count = 4;
+};
+
 struct MemoryConfig {
   int64_t limit_mb = 0;
 };
@@ -93,6 +103,7 @@ struct RuntimeConfig {
   ServerConfig server;
   ModelSettings model;
   EngineConfig engine;
+  MetalConfig metal_device;
   MemoryConfig memory;
   LoggingConfig logging;
 };

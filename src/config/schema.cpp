@@ -144,6 +144,29 @@ std::vector<Field> engine_fields() {
              "When a request names none; 0 = rest of the context"),
       number(KR_AT(engine.health_stall_s), 1, 3600,
              "/health says 503 when work waits and nothing moves for so long"),
+  };
+}
+
+std::vector<Field> metal_fields() {
+  return {
+      choice(KR_AT(metal_device.path), {"auto", "metal3", "metal4"},
+             "auto = Metal 4 where the system has it"),
+      text(KR_AT(metal_device.library),
+           "Kernels compiled beforehand (.metallib); '' compiles their text"),
+      number(KR_AT(metal_device.command_buffer_budget_ms), 1, 5000,
+             "GPU time of one command buffer; longer ones are cut"),
+      number(KR_AT(metal_device.keep_resident_s), 0, 86400,
+             "After the last step, memory is kept wired so long"),
+      text(KR_AT(metal_device.capture_file),
+           "Writes a GPU trace (.gputrace) there; needs MTL_CAPTURE_ENABLED=1"),
+      number(KR_AT(metal_device.capture_skip), 0, 1000000,
+             "Command buffers before the captured ones"),
+      number(KR_AT(metal_device.capture_count), 1, 1000, "Command buffers that are captured"),
+  };
+}
+
+std::vector<Field> process_fields() {
+  return {
       number(KR_AT(memory.limit_mb), 0, kMaxMb,
              "Budget for weights, KV cache, scratch and staging together; 0 = none"),
       choice(KR_AT(logging.level), kLevels, "Least severe level that is logged"),
@@ -155,7 +178,7 @@ std::vector<Field> engine_fields() {
 
 std::vector<Field> all_fields() {
   std::vector<Field> fields = optimization_fields();
-  for (auto* part : {&server_fields, &engine_fields}) {
+  for (auto* part : {&server_fields, &engine_fields, &metal_fields, &process_fields}) {
     std::vector<Field> more = part();
     fields.insert(fields.end(), more.begin(), more.end());
   }
@@ -172,6 +195,7 @@ constexpr Section kSections[] = {
     {"server", "HTTP server"},
     {"model", "What is served"},
     {"engine", "Scheduling, KV cache and device"},
+    {"metal_device", "Macs only: how Metal is used"},
     {"memory", "Hard limits"},
     {"logging", "Log lines on stderr"},
 };

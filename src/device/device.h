@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "device/buffer.h"
+#include "device/metal/metal_options.h"
 #include "device/queue.h"
 #include "device/timeline.h"
 
@@ -24,6 +25,9 @@ struct DeviceInfo {
   uint32_t background_copy_mb_per_s = 0;
   // Kernels read the row count from StepParams, so one recording serves every batch size.
   bool dynamic_rows = false;
+  // Rows of prompts take a matmul of their own (ops::kMatmulPrompts), so that recordings of steps
+  // without any are kept apart.
+  bool prompt_matmul = false;
 };
 
 // What was asked of the device itself since it was made.
@@ -60,6 +64,7 @@ class Device {
 struct DeviceOptions {
   std::string backend = "cpu";  // "auto", "cpu", "cuda", "metal"
   uint32_t threads = 0;         // CPU workers; 0 = all cores
+  MetalDeviceOptions metal;
 };
 
 // Throws ConfigError for an unknown name, DeviceError for a back end that is not in this build or

@@ -7,6 +7,7 @@
 #include "base/signposts.h"
 #include "base/units.h"
 #include "engine/engine_impl.h"
+#include "engine/open_device.h"
 #include "text/text_error.h"
 
 namespace krserve::engine {
@@ -133,10 +134,7 @@ std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
   check_vocabulary(*parts, model);
   auto checkpoint = std::make_shared<const Checkpoint>(model_dir);
 
-  if (!device) {
-    device = make_device(
-        {.backend = config.engine.device, .threads = static_cast<uint32_t>(config.engine.threads)});
-  }
+  if (!device) device = open_device(config);
   // Weights that the device reads where they are mapped count against the limit too.
   const bool stream = config.engine.weight_loading == "stream";
   const bool mapped = device->info().unified_memory && !stream;

@@ -43,6 +43,8 @@ struct Launch {
   uint32_t threads = 0;   // of a threadgroup
   // Waits for all launches before it; without it, it may run beside them.
   bool barrier_before = false;
+  // A measure of its time beside others': multiply-adds of a matmul, else some for each thread.
+  double work = 0;
   DialectParams params = {};
 };
 static_assert(sizeof(DialectParams) <= kParamsStride);
@@ -52,10 +54,15 @@ static_assert(sizeof(DialectParams) <= kParamsStride);
 // Both throw single_source::UnsupportedDispatch.
 uint64_t workspace_bytes(std::span<const GpuDispatch> dispatches, const GpuFacts& facts);
 
-// A launch for each of the dispatches, which follow each other without copies or fills in between.
+// A launch for each of the dispatches, two for a matmul with kMatmulPrompts; the dispatches follow
+// each other without copies or fills in between.
 // `workspace` and the buffers of the dispatches are GPU addresses. The first launch must wait for
 // what used the workspace before.
 std::vector<Launch> plan_launches(std::span<const GpuDispatch> dispatches, const GpuFacts& facts,
                                   void* workspace);
+
+// Of any length above 0 and any alignment; `to` and `from` are GPU addresses. No barrier before.
+Launch copy_launch(uint64_t to, uint64_t from, uint64_t bytes);
+Launch fill_launch(uint64_t to, uint8_t value, uint64_t bytes);
 
 }  // namespace krserve::kernels::metal

@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "kernels/entry/metal_text.h"
+#include "kernels/ops/matmul.h"
 #include "kernels/ops/paged_attention.h"
 #include "kernels/ops/rms_norm.h"
 #include "kernels/single_source/kernel_ids.h"
 #include "kernels/single_source/sizes.h"
+#include "kernels/tuned/metal/kernel_ids.h"
 
 namespace krserve::kernels {
 namespace {
@@ -67,7 +69,10 @@ std::string name_of(const metal::Launch& launch) {
 
 TEST(MetalKernelsTest, NamesAreThoseOfTheKernelIdsAndDiffer) {
   const auto names = metal::kernel_names();
-  ASSERT_EQ(names.size(), single_source::kKernelCount);
+  ASSERT_EQ(names.size(), tuned_metal::kMetalKernelCount);
+  const auto first = static_cast<uint32_t>(single_source::KernelId::kMatmulF32Rows8);
+  EXPECT_STREQ(names[first + 4], "kr_matmul_Q4F16_8");
+  EXPECT_STREQ(names[tuned_metal::kFirstPromptMatmul + 4], "kr_prompt_matmul_Q4F16");
   EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
 }
 
@@ -100,6 +105,42 @@ TEST(MetalKernelsTest, LaunchesRunBesideEachOtherUnlessBothTakeTheWorkspace) {
     EXPECT_EQ(launch.params.buffers[15], is_attention ? workspace.data() : nullptr);
   }
   EXPECT_EQ(barriers, (std::vector<bool>{true, false, true, false, false}));
+}
+
+constexpr uint32_t kPrompts = ops::kMatmulPrompts;
+
+GpuDispatch matmul(uint32_t flags, ops::RowCount rows, bool barrier_before, uint32_t capacity) {
+  const ops::WeightArgs weight{100, 256, ops::WeightFormat::kQ8, ops::FloatType::kBF16, 64};
+  GpuDispatch dispatch =
+      dispatch_of(ops::Op::kMatmul, ops::MatmulArgs{weight, rows, flags}, barrier_before);
+  dispatch.bytes[1] = capacity * 256 * sizeof(float);
+  return dispatch;
+}
+
+TEST(MetalKernelsTest, AMatmulThatMayHavePromptsIsTwoLaunchesSideBySide) {
+  const GpuDispatch dispatches[] = {matmul(kPrompts, ops::RowCount::kRows, true, 70),
+                                    matmul(kPrompts, ops::RowCount::kRows, false, 1)};
+  const auto launches = metal::plan_launches(dispatches, {}, nullptr);
+  ASSERT_EQ(launches.size(), 4u);
+  const char* const names[] = {"kr_prompt_matmul_Q8BF16", "kr_matmul_Q8BF16_8",
+                               "kr_prompt_matmul_Q8BF16", "kr_matmul_Q8BF16_1"};
+  for (uint32_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(name_of(launches[i]), names[i]);
+    EXPECT_EQ(launches[i].barrier_before, i == 0) << i;
+    EXPECT_STREQ(launches[i].name, i % 2 == 0 ? "prompt_matmul" : "matmul");
+  }
+  EXPECT_EQ(launches[0].grid.x, 3u);
+  EXPECT_EQ(launches[0].grid.y, 2u);
+  EXPECT_EQ(launches[0].threads, 128u);
+  EXPECT_EQ(launches[1].grid.x, 9u);
+}
+
+TEST(MetalKernelsTest, OtherMatmulsAreOneLaunch) {
+  const GpuDispatch dispatches[] = {matmul(0, ops::RowCount::kRows, true, 70),
+                                    matmul(kPrompts, ops::RowCount::kSamples, true, 70)};
+  const auto launches = metal::plan_launches(dispatches, {}, nullptr);
+  ASSERT_EQ(launches.size(), 2u);
+  for (const metal::Launch& launch : launches) EXPECT_EQ(name_of(launch), "kr_matmul_Q8BF16_8");
 }
 
 TEST(MetalKernelsTest, BelowMetal32NothingIsHandedOver) {

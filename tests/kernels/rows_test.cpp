@@ -149,7 +149,8 @@ TEST_P(RowsTest, GatherRowsCopiesTheSampledRows) {
 TEST_P(RowsTest, CountTokensFollowsTheRowFlags) {
   const uint32_t vocab = 21;
   Step step;
-  constexpr uint32_t kPrompt = ops::kRowCountPrompt, kOutput = ops::kRowCountOutput;
+  constexpr uint32_t kPrompt = ops::kRowCountPrompt | ops::kRowPrompt,
+                     kOutput = ops::kRowCountOutput;
   step.rows = {{5, 0, 1, 0, ops::kRowClearCounts | kPrompt},
                {5, 1, 1, 0, kPrompt},
                {6, 2, 1, 0, kOutput},

@@ -296,6 +296,132 @@ TEST_F(SimtTest, SumsAreThoseOfAButterflyBitForBit) {
   }
 }
 
+constexpr uint32_t kStride = 12;  // of the matrices below
+
+// c = a * transposed(b) + c, by each simdgroup
+KR_KERNEL(multiplies, 64, {
+  KR_SHARED(float, a_tile, 8 * kStride);
+  KR_SHARED(float, b_tile, 8 * kStride);
+  KR_SHARED(float, c_tile, 2 * 8 * kStride);
+  const float* in = kr_buffer<const float>(params, 0);
+  float* out = kr_buffer<float>(params, 1);
+  for (uint32_t i = self.index; i < 64; i += self.count) {
+    a_tile[i / 8 * kStride + i % 8] = in[i];
+    b_tile[i / 8 * kStride + i % 8] = in[64 + i];
+  }
+  kr_barrier();
+  kr_matrix8x8 a, b, c;
+  kr_matrix_load(a, a_tile, kStride, false);
+  kr_matrix_load(b, b_tile, kStride, true);
+  kr_matrix_fill(c, static_cast<float>(self.simd));
+  kr_matrix_multiply_add(c, a, b);
+  kr_matrix_multiply_add(c, a, b);
+  kr_matrix_store(c, c_tile + self.simd * 8 * kStride, kStride);
+  kr_barrier();
+  for (uint32_t i = self.index; i < 128; i += self.count) {
+    out[i] = c_tile[i / 8 * kStride + i % 8];
+  }
+})
+
+TEST_F(SimtTest, MatricesMultiplyInTheOrderOfKUnderEverySeed) {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  std::vector<float> in(128), out(128);
+  for (float& value : in) value = normal(random);
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    launch(multiplies, 1, 64, {in.data(), out.data()}, seed);
+    for (uint32_t i = 0; i < 128; ++i) {
+      float sum = static_cast<float>(i / 64);
+      for (uint32_t k = 0; k < 16; ++k) {
+        sum = std::fma(in[i / 8 % 8 * 8 + k % 8], in[64 + i % 8 * 8 + k % 8], sum);
+      }
+      ASSERT_EQ(out[i], sum) << "element " << i << ", seed " << seed;
+    }
+  }
+}
+
+KR_KERNEL(half_multiplies, 32, {
+  kr_matrix8x8 a;
+  kr_matrix_fill(a, 1.0f);
+  if (self.lane < 16) kr_matrix_multiply_add(a, a, a);
+})
+KR_KERNEL(fills_with_lanes, 32, {
+  kr_matrix8x8 a;
+  kr_matrix_fill(a, static_cast<float>(self.lane));
+})
+KR_KERNEL(loads_two, 32, {
+  KR_SHARED(float, tile, 128);
+  kr_matrix8x8 a;
+  kr_matrix_load(a, tile + self.lane / 16 * 64, 8, false);
+})
+KR_KERNEL(stores_two_strides, 32, {
+  KR_SHARED(float, tile, 128);
+  kr_matrix8x8 a;
+  kr_matrix_fill(a, 1.0f);
+  kr_matrix_store(a, tile, self.lane == 3 ? 16 : 8);
+})
+KR_KERNEL(stores_behind, 32, {
+  KR_SHARED(float, tile, 60);
+  kr_matrix8x8 a;
+  kr_matrix_fill(a, 1.0f);
+  kr_matrix_store(a, tile, 8);
+})
+
+TEST_F(SimtTest, AMatrixIsTheWholeSimdgroups) {
+  expect_fault(half_multiplies, 32, SimtFault::kSimdDivergence, "16 of 32 lanes");
+  expect_fault(fills_with_lanes, 32, SimtFault::kSimdDivergence, "different matrices");
+  expect_fault(loads_two, 32, SimtFault::kSimdDivergence, "different matrices");
+  expect_fault(stores_two_strides, 32, SimtFault::kSimdDivergence, "different matrices");
+  expect_fault(stores_behind, 32, SimtFault::kSharedOverrun, "array tile");
+}
+
+// Lanes put the tile there, and take it away again, with or without barriers.
+KR_KERNEL(passes_matrix, 32, {
+  KR_SHARED(float, tile, 64);
+  const uint32_t barriers = *kr_buffer<const uint32_t>(params, 1);
+  for (uint32_t i = self.lane; i < 64; i += kLanes) tile[i] = static_cast<float>(i);
+  if ((barriers & 1) != 0) kr_simd_barrier();
+  kr_matrix8x8 a;
+  kr_matrix_load(a, tile, 8, true);
+  kr_simd_barrier();
+  for (uint32_t i = self.lane; i < 64; i += kLanes) tile[i] = -1.0f;
+  kr_simd_barrier();
+  kr_matrix_store(a, tile, 8);
+  if ((barriers & 2) != 0) kr_simd_barrier();
+  for (uint32_t i = self.lane; i < 64; i += kLanes) kr_buffer<float>(params, 0)[i] = tile[i];
+})
+// What no kernel may do: elements by their lane.
+KR_KERNEL(looks_into_matrix, 32, {
+  KR_SHARED(float, tile, 64);
+  for (uint32_t i = self.lane; i < 64; i += kLanes) tile[i] = static_cast<float>(i);
+  kr_simd_barrier();
+  kr_matrix8x8 a;
+  kr_matrix_load(a, tile, 8, false);
+  kr_buffer<float>(params, 0)[self.lane] = a.of_emulator(0);
+})
+
+TEST_F(SimtTest, AMissingBarrierBesideAMatrixShows) {
+  for (uint32_t barriers = 0; barriers < 4; ++barriers) {
+    for (uint64_t seed = 1; seed <= 20; ++seed) {
+      std::vector<float> out(64);
+      launch(passes_matrix, 1, 32, {out.data(), &barriers}, seed);
+      uint32_t wrong = 0;
+      for (uint32_t i = 0; i < 64; ++i) wrong += out[i] != static_cast<float>(i % 8 * 8 + i / 8);
+      EXPECT_EQ(wrong == 0, barriers == 3) << barriers << ", seed " << seed;
+    }
+  }
+}
+
+TEST_F(SimtTest, WhichLaneHasWhichElementsDiffersFromSeedToSeed) {
+  std::set<std::vector<float>> seen;
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    std::vector<float> out(32);
+    launch(looks_into_matrix, 1, 32, {out.data()}, seed);
+    seen.insert(out);
+  }
+  EXPECT_EQ(seen.size(), 10u);
+}
+
 TEST(SimtFloats, HalvesConvertAsTheReferenceDoes) {
   for (uint32_t bits = 0; bits <= 0xffff; ++bits) {
     const float expected = half_to_float(static_cast<uint16_t>(bits));

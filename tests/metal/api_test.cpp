@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 
 #include <array>
+#include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <thread>
@@ -137,6 +139,99 @@ TEST(MetalApi, TextErrorsAndArraysComeBack) {
   ASSERT_EQ(names->count(), 1U);
   EXPECT_EQ(reinterpret_cast<NSString*>(names->object_at(0))->text(), "axpy");
   EXPECT_EQ(library->new_function(NSString::from("none")), nullptr);
+  EXPECT_THAT(violation_texts(), IsEmpty());
+}
+
+TEST(MetalApi, TheSystemAndTheDeviceTellTheirFacts) {
+  Options options;
+  options.working_set_bytes = 123 << 20;
+  const Bench bench(options);
+  const NSProcessInfo* const process = NSProcessInfo::get();
+  EXPECT_TRUE(process->system_is_at_least({26, 0, 0}));
+  EXPECT_FALSE(process->system_is_at_least({26, 0, 1}));
+  EXPECT_FALSE(process->system_is_at_least({27, 0, 0}));
+  EXPECT_TRUE(process->system_is_at_least({15, 7, 9}));
+  EXPECT_THAT(process->system_version_text()->text(), HasSubstr("26.0"));
+  EXPECT_TRUE(bench.device->supports(MTLGPUFamily::kMetal4));
+  EXPECT_TRUE(bench.device->has_unified_memory());
+  EXPECT_THAT(bench.device->architecture()->name()->text(), HasSubstr("gpu"));
+  EXPECT_NE(bench.device->registry_id(), 0U);
+  EXPECT_EQ(bench.device->recommended_max_working_set_size(), options.working_set_bytes);
+  EXPECT_EQ(bench.device->max_threadgroup_memory_length(), 32768U);
+  const NSUInteger before = bench.device->current_allocated_size();
+  const Owned<MTLBuffer> buffer(bench.device->new_buffer(4096, kSharedUntracked));
+  EXPECT_EQ(bench.device->current_allocated_size(), before + 4096);
+  uint64_t host = 0;
+  uint64_t gpu = 0;
+  bench.device->sample_timestamps(&host, &gpu);
+  EXPECT_GT(host, gpu);
+  EXPECT_THAT(violation_texts(), IsEmpty());
+}
+
+TEST(MetalApi, OlderSystemsDoNotKnowWhatCameLater) {
+  struct Known {
+    int macos;
+    bool sets;
+    bool metal4;
+  };
+  constexpr Known kSystems[] = {{14, false, false}, {15, true, false}, {26, true, true}};
+  for (const auto& [macos, sets, metal4] : kSystems) {
+    Options options;
+    options.macos = macos;
+    Gpu::get().reset(options);
+    const AutoreleaseScope scope;
+    const Owned<MTLDevice> device(MTLCreateSystemDefaultDevice());
+    EXPECT_EQ(device->responds_to(msg::NewResidencySet::kSelector), sets) << macos;
+    EXPECT_EQ(device->responds_to(msg::NewCommandQueue4::kSelector), metal4) << macos;
+    EXPECT_EQ(device->supports(MTLGPUFamily::kMetal4), metal4) << macos;
+    EXPECT_TRUE(device->supports(MTLGPUFamily::kMetal3)) << macos;
+    EXPECT_EQ(objc_getClass("MTL4CommitOptions") != nullptr, metal4) << macos;
+    const auto compile = make_object<MTLCompileOptions>();
+    EXPECT_EQ(compile->responds_to(msg::SetMathMode::kSelector), sets) << macos;
+    EXPECT_TRUE(compile->responds_to(msg::SetFastMath::kSelector)) << macos;
+    EXPECT_THAT(violation_texts(), IsEmpty());
+  }
+}
+
+TEST(MetalApi, ACompilerErrorIsTold) {
+  const Bench bench;
+  NSError* error = nullptr;
+  Gpu::get().fail_compilation("program_source:7: error: of ours");
+  EXPECT_EQ(bench.device->new_library(NSString::from("kernel void axpy()"), nullptr, &error),
+            nullptr);
+  ASSERT_NE(error, nullptr);
+  EXPECT_THAT(error->localized_description()->text(), HasSubstr(":7: error"));
+  EXPECT_EQ(error->underlying(), nullptr);
+  const Owned<MTLLibrary> library(
+      bench.device->new_library(NSString::from("kernel void axpy()"), nullptr, &error));
+  EXPECT_TRUE(library);
+}
+
+TEST(MetalApi, CapturesAreWrittenWhereTheEnvironmentAllows) {
+  const Bench bench;
+  const std::string path = testing::TempDir() + "krserve_fake.gputrace";
+  std::remove(path.c_str());
+  MTLCaptureManager* const manager = MTLCaptureManager::shared();
+  const auto descriptor = make_object<MTLCaptureDescriptor>();
+  descriptor->set_capture_object(bench.device.get());
+  descriptor->set_destination(MTLCaptureDestination::kTraceDocument);
+  descriptor->set_output_url(NSURL::file(path));
+  NSError* error = nullptr;
+  unsetenv("MTL_CAPTURE_ENABLED");
+  EXPECT_FALSE(manager->supports(MTLCaptureDestination::kTraceDocument));
+  EXPECT_FALSE(manager->start(descriptor.get(), &error));
+  EXPECT_EQ(error->code(), static_cast<NSInteger>(MTLCaptureError::kNotSupported));
+  setenv("MTL_CAPTURE_ENABLED", "1", 1);
+  ASSERT_TRUE(manager->start(descriptor.get(), &error));
+  EXPECT_TRUE(manager->is_capturing());
+  EXPECT_FALSE(manager->start(descriptor.get(), &error));
+  EXPECT_EQ(error->code(), static_cast<NSInteger>(MTLCaptureError::kAlreadyCapturing));
+  manager->stop();
+  EXPECT_FALSE(manager->is_capturing());
+  EXPECT_TRUE(std::ifstream(path).good());
+  EXPECT_FALSE(manager->start(descriptor.get(), &error)) << "the file exists";
+  EXPECT_EQ(error->code(), static_cast<NSInteger>(MTLCaptureError::kInvalidDescriptor));
+  unsetenv("MTL_CAPTURE_ENABLED");
   EXPECT_THAT(violation_texts(), IsEmpty());
 }
 

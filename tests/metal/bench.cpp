@@ -1,5 +1,7 @@
 #include "metal/bench.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 
 #include "metal/fake/kernels.h"
@@ -30,6 +32,14 @@ uint64_t scale_bytes(const Launch&) {
   return sizeof(float);
 }
 
+// What the tests provoke is no reason to end the program badly.
+class ForgetViolations : public testing::Environment {
+ public:
+  void TearDown() override { Gpu::get().reset(); }
+};
+[[maybe_unused]] const auto* const kForget =
+    testing::AddGlobalTestEnvironment(new ForgetViolations);
+
 Owned<MTLComputePipelineState> make_pipeline(MTLDevice& device) {
   const auto options = make_object<MTLCompileOptions>();
   options->set_language_version(MTLLanguageVersion::k3_2);
@@ -59,7 +69,7 @@ Bench::Bench(const Options& options) {
   *floats(scale.get()) = 1.0F;
   event = Owned<MTLSharedEvent>(device->new_shared_event());
   queue = Owned<MTLCommandQueue>(device->new_command_queue(kQueueDepth));
-  if (!options.metal4) return;
+  if (!options.metal4()) return;
   queue4 = Owned<MTL4CommandQueue>(device->new_command_queue4());
   allocator = Owned<MTL4CommandAllocator>(device->new_command_allocator());
   commands4 = Owned<MTL4CommandBuffer>(device->new_command_buffer4());
@@ -128,7 +138,11 @@ void Bench::commit4(const std::function<void(MTL4ComputeCommandEncoder*)>& encod
   encoder->end_encoding();
   commands4->end();
   const MTL4CommandBuffer* const list[] = {commands4.get()};
-  queue4->commit(list, 1, options);
+  if (options) {
+    queue4->commit(list, 1, options);
+  } else {
+    queue4->commit(list, 1);
+  }
 }
 
 void Bench::finish4() {

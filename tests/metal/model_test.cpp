@@ -30,16 +30,16 @@ std::vector<float> contents(const Owned<MTLBuffer>& buffer) {
 // One run of a test with its own order of completion.
 class MetalModel : public testing::TestWithParam<uint32_t> {
  protected:
-  static Options options(bool metal4 = true) {
+  static Options options(int macos = 26) {
     Options out;
     out.seed = GetParam();
-    out.metal4 = metal4;
+    out.macos = macos;
     return out;
   }
 };
 
 TEST_P(MetalModel, Metal3RingAddsOncePerStep) {
-  Bench bench(options(false));
+  Bench bench(options(15));
   std::counting_semaphore<kSlots> slots(kSlots);
   for (uint64_t step = 1; step <= kSteps; ++step) {
     const AutoreleaseScope scope;
@@ -270,7 +270,8 @@ TEST(MetalModelOnce, AFailedSubmissionTellsItsErrorByFeedback) {
   const auto options = make_object<MTL4CommitOptions>();
   std::string told;
   options->add_feedback_handler([&told](MTL4CommitFeedback* feedback) {
-    if (feedback->error()) told = feedback->error()->localized_description()->text();
+    const NSError* const error = feedback->error();
+    if (error) told = error->underlying()->localized_description()->text();
   });
   bench.commit4(
       [&bench](MTL4ComputeCommandEncoder* encoder) {
@@ -280,6 +281,81 @@ TEST(MetalModelOnce, AFailedSubmissionTellsItsErrorByFeedback) {
   ASSERT_TRUE(Gpu::get().wait_idle(seconds(10)));
   EXPECT_EQ(told, "too long");
   EXPECT_THAT(contents(bench.y), Each(0.0F));
+}
+
+// What follows a failed submission runs; the device is not lost.
+TEST_P(MetalModel, EachErrorIsToldByItsCodeAndTheNextSubmissionRuns) {
+  Bench bench(options());
+  const auto add = [&bench](auto* encoder) { bench.axpy(encoder, bench.y.get(), bench.x.get()); };
+  const std::pair<MTLCommandBufferError, const char*> errors3[] = {
+      {MTLCommandBufferError::kOutOfMemory, "Insufficient Memory"},
+      {MTLCommandBufferError::kTimeout, "Impacting Interactivity"},
+      {MTLCommandBufferError::kTimeout, "Innocent Victim"},
+      {MTLCommandBufferError::kPageFault, "Caused GPU Address Fault Error"},
+      {MTLCommandBufferError::kDeviceRemoved, "Device Removed"},
+  };
+  for (const auto& [code, text] : errors3) {
+    Gpu::get().fail_submission(1, {static_cast<long>(code), text});
+    MTLCommandBuffer* const failed = bench.commit3(MTLDispatchType::kSerial, add);
+    failed->wait_until_completed();
+    ASSERT_NE(failed->error(), nullptr);
+    EXPECT_EQ(failed->error()->code(), static_cast<NSInteger>(code));
+    EXPECT_EQ(failed->error()->domain()->text(), "MTLCommandBufferErrorDomain");
+    EXPECT_EQ(failed->error()->localized_description()->text(), text);
+  }
+  MTLCommandBuffer* const good = bench.commit3(MTLDispatchType::kSerial, add);
+  good->wait_until_completed();
+  EXPECT_EQ(good->error(), nullptr);
+  const std::pair<MTL4CommandQueueError, const char*> errors4[] = {
+      {MTL4CommandQueueError::kOutOfMemory, "Insufficient Memory"},
+      {MTL4CommandQueueError::kTimeout, "Caused GPU Hang Error"},
+      {MTL4CommandQueueError::kAccessRevoked, "Ignored (for causing prior/excessive GPU errors)"},
+  };
+  for (const auto& [code, text] : errors4) {
+    Gpu::get().fail_submission(1, {static_cast<long>(code), text});
+    const auto commit_options = make_object<MTL4CommitOptions>();
+    std::string told;
+    long told_code = 0;
+    commit_options->add_feedback_handler([&](MTL4CommitFeedback* feedback) {
+      told_code = feedback->error()->code();
+      told = feedback->error()->underlying()->localized_description()->text();
+    });
+    bench.commit4(add, commit_options.get());
+    bench.finish4();
+    ASSERT_TRUE(Gpu::get().wait_idle(seconds(10)));
+    EXPECT_EQ(told, text);
+    EXPECT_EQ(told_code, static_cast<long>(code));
+    bench.allocator->reset();
+  }
+  bench.commit4(add);
+  bench.finish4();
+  EXPECT_THAT(contents(bench.y), Each(2.0F));
+  EXPECT_THAT(violation_texts(), IsEmpty());
+}
+
+TEST_P(MetalModel, AHostThatRaisesAnEventPassesOnWhatItWaitedFor) {
+  Bench bench(options(15));
+  const auto add = [&bench](MTLComputeCommandEncoder* encoder) {
+    bench.axpy(encoder, bench.y.get(), bench.x.get());
+  };
+  MTLCommandBuffer* const first = bench.queue->command_buffer();
+  MTLComputeCommandEncoder* const encoder = first->compute_encoder(MTLDispatchType::kConcurrent);
+  add(encoder);
+  encoder->end_encoding();
+  first->encode_signal(bench.event.get(), 1);
+  MTLCommandBuffer* const second = bench.queue->command_buffer();
+  second->encode_wait(bench.event.get(), 2);
+  MTLComputeCommandEncoder* const next = second->compute_encoder(MTLDispatchType::kConcurrent);
+  add(next);
+  next->end_encoding();
+  first->commit();
+  second->commit();
+  ASSERT_TRUE(bench.event->wait_until(1, kPatienceMs));
+  EXPECT_FALSE(bench.event->wait_until(2, 1)) << "a time-out";
+  bench.event->set_signaled_value(2);
+  second->wait_until_completed();
+  EXPECT_THAT(contents(bench.y), Each(2.0F));
+  EXPECT_THAT(violation_texts(), IsEmpty());
 }
 
 TEST(MetalModelOnce, ACommitTakesTheFeedbackHandlersWithIt) {

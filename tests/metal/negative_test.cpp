@@ -56,7 +56,7 @@ void twice(Bench& bench, const std::function<void(MTL4ComputeCommandEncoder*)>& 
 
 void commit_one(Bench& bench) {
   const MTL4CommandBuffer* const list[] = {bench.commands4.get()};
-  bench.queue4->commit(list, 1, nullptr);
+  bench.queue4->commit(list, 1);
 }
 
 const Negative kObjects[] = {
@@ -514,6 +514,7 @@ INSTANTIATE_TEST_SUITE_P(Negatives, MetalRule, testing::ValuesIn(all_negatives()
 TEST(MetalRules, EachHasANegative) {
   std::set<Rule> broken;
   for (const Negative& one : all_negatives()) broken.insert(one.rule);
+  broken.insert(Rule::kKernelFault);  // in dialect_test.cpp
   for (size_t i = 0; i < std::size(kRuleNames); ++i) {
     EXPECT_TRUE(broken.contains(static_cast<Rule>(i))) << kRuleNames[i];
   }
@@ -521,7 +522,7 @@ TEST(MetalRules, EachHasANegative) {
 
 TEST(MetalRules, Metal4IsUnknownToOlderSystems) {
   Options options;
-  options.metal4 = false;
+  options.macos = 15;
   const Bench bench(options);
   EXPECT_EQ(bench.device->new_command_queue4(), nullptr);
   ASSERT_EQ(Runtime::get().violations().size(), 1U);

@@ -111,6 +111,48 @@ TEST_P(Parity, ARowDoesNotDependOnHowManyThereAre) {
   }
 }
 
+// A step whose rows are a prompt's or not.
+Content header_of_roles(const std::vector<bool>& prompts) {
+  const auto rows = static_cast<uint32_t>(prompts.size());
+  Content step = header(rows);
+  for (const bool prompt : prompts) {
+    const ops::StepRow row{0, 0, 0, 0, prompt ? 1U * ops::kRowPrompt : 0U};
+    const Content bytes = Content::of(std::vector<ops::StepRow>{row});
+    step.bytes.insert(step.bytes.end(), bytes.bytes.begin(), bytes.bytes.end());
+  }
+  return step;
+}
+
+// Where prompts have a matmul of their own (DeviceInfo::prompt_matmul), a row's role chooses, and
+// nothing else does.
+TEST_P(Parity, ARowOfAPromptOrOfNoneDoesNotDependOnTheOthers) {
+  std::mt19937 random(7);
+  for (const WeightFormat format : {WeightFormat::kQ4, WeightFormat::kQ8, WeightFormat::kBF16}) {
+    constexpr uint32_t kMost = 80, kN = 100, kK = 448;
+    const uint32_t flags = ops::kMatmulPrompts | ops::kMatmulBias | ops::kMatmulAccumulate;
+    const uint32_t group = format == WeightFormat::kBF16 ? 0 : 64;
+    Product all = make_product(random, {kN, kK, format, FloatType::kF16, group}, kMost, flags);
+    std::vector<bool> prompts(kMost);
+    for (uint32_t r = 0; r < kMost; ++r) prompts[r] = r < 40 ? random() % 3 == 0 : r > 43;
+    all.contents[0] = header_of_roles(prompts);
+    expect_near(*device_, all);
+    const Floats x = all.contents[1].as<float>(), before = all.contents[6].as<float>();
+    const Floats expected = run_calls(*device_, {call_of(all)}, all.contents)[6].as<float>();
+    for (const auto& [from, rows] :
+         {std::pair{0U, 1U}, {7U, 33U}, {30U, 30U}, {43U, 9U}, {44U, 36U}}) {
+      Product some = all;
+      const std::vector<bool> roles(prompts.begin() + from, prompts.begin() + from + rows);
+      some.contents[0] = header_of_roles(roles);
+      some.contents[1] = Content::of(Floats(x.begin() + from * kK, x.begin() + (from + rows) * kK));
+      some.contents[6] =
+          Content::of(Floats(before.begin() + from * kN, before.begin() + (from + rows) * kN));
+      EXPECT_EQ(run_calls(*device_, {call_of(some)}, some.contents)[6].as<float>(),
+                Floats(expected.begin() + from * kN, expected.begin() + (from + rows) * kN))
+          << "rows " << from << " + " << rows << ", format " << static_cast<int>(format);
+    }
+  }
+}
+
 TEST_P(Parity, RowsBeyondTheStepsAreLeftAlone) {
   std::mt19937 random(7);
   for (const uint32_t capacity : {1U, 8U, 40U, 200U}) {

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "cli/commands.h"
+#include "engine/open_device.h"
 
 namespace krserve::cli {
 namespace {
@@ -26,8 +27,7 @@ bool over(const BenchOptions& options, uint64_t start_ns) {
 }
 
 std::shared_ptr<Device> open_device(const LoadedConfig& config) {
-  return make_device({.backend = config.values.engine.device,
-                      .threads = static_cast<uint32_t>(config.values.engine.threads)});
+  return engine::open_device(config.values);
 }
 
 namespace {

@@ -19,6 +19,7 @@
 #include "cli/options.h"
 #include "config/document.h"
 #include "config/recommend.h"
+#include "engine/open_device.h"
 
 namespace krserve::cli {
 namespace {
@@ -95,10 +96,7 @@ int run(const DoctorOptions& doctor) {
   // Asked first: a wrong address should not cost the measurements.
   Json status;
   if (!doctor.server.empty()) status = fetch_status(doctor.server, config.values.server.api_key);
-  DeviceOptions options;
-  options.backend = config.values.engine.device;
-  options.threads = static_cast<uint32_t>(config.values.engine.threads);
-  const std::shared_ptr<Device> device = make_device(options);
+  const std::shared_ptr<Device> device = engine::open_device(config.values);
   const DeviceInfo& info = device->info();
   print_device(info);
   Json result = {{"device", info.name},

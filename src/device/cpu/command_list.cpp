@@ -22,10 +22,7 @@ void check_range(const char* where, const std::string& label, const BufferView& 
 }  // namespace
 
 CpuCommand& CpuCommandBuffer::append(CpuCommand::Kind kind) {
-  if (state() != CommandBufferState::kEncoding) {
-    throw_error<DeviceError>("command_buffer.encode", "'{}' was committed already; begin a new one",
-                             label_);
-  }
+  state_.check_encoding();
   CpuCommand& command = commands_.emplace_back();
   command.kind = kind;
   return command;
@@ -47,8 +44,8 @@ void CpuCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_byte
 
 void CpuCommandBuffer::copy(const BufferView& dst, const BufferView& src) {
   const uint64_t bytes = std::min(dst.bytes, src.bytes);
-  check_range("command_buffer.copy", label_, dst.sub(0, bytes));
-  check_range("command_buffer.copy", label_, src.sub(0, bytes));
+  check_range("command_buffer.copy", label(), dst.sub(0, bytes));
+  check_range("command_buffer.copy", label(), src.sub(0, bytes));
   CpuCommand& command = append(CpuCommand::Kind::kCopy);
   command.dst = dst.contents();
   command.src = src.contents();
@@ -56,7 +53,7 @@ void CpuCommandBuffer::copy(const BufferView& dst, const BufferView& src) {
 }
 
 void CpuCommandBuffer::fill(const BufferView& dst, uint8_t value) {
-  check_range("command_buffer.fill", label_, dst);
+  check_range("command_buffer.fill", label(), dst);
   CpuCommand& command = append(CpuCommand::Kind::kFill);
   command.dst = dst.contents();
   command.bytes = dst.bytes;
@@ -67,24 +64,9 @@ void CpuCommandBuffer::barrier() {
   append(CpuCommand::Kind::kBarrier);
 }
 
-void CpuCommandBuffer::mark_committed() {
-  CommandBufferState expected = CommandBufferState::kEncoding;
-  if (state_.compare_exchange_strong(expected, CommandBufferState::kCommitted)) return;
-  if (use_ == CommandBufferUse::kRecorded) {
-    expected = CommandBufferState::kCompleted;
-    if (state_.compare_exchange_strong(expected, CommandBufferState::kCommitted)) return;
-  }
-  throw_error<DeviceError>(
-      "queue.commit", "'{}' {}", label_,
-      expected == CommandBufferState::kCommitted ? "is still in flight; wait for its last execution"
-      : expected == CommandBufferState::kFailed  ? "failed before; encode it afresh"
-                                                 : "was committed already and is for one use");
-}
-
 void CpuCommandBuffer::mark_ended(bool completed, Timestamps timestamps) {
   timestamps_ = timestamps;
-  state_.store(completed ? CommandBufferState::kCompleted : CommandBufferState::kFailed,
-               std::memory_order_release);
+  state_.mark_ended(completed);
 }
 
 TaskCounter* CpuCommandBuffer::reset_counters() {
@@ -108,7 +90,7 @@ std::string CpuCommandBuffer::describe() const {
     last = command.op;
     kernels += (named++ ? ", " : "") + std::string(ops::op_name(command.op));
   }
-  return fmt::format("'{}' ({} commands: {})", label_, commands_.size(), kernels);
+  return fmt::format("'{}' ({} commands: {})", label(), commands_.size(), kernels);
 }
 
 uint32_t task_count(const CpuCommand& command, const kernels::CpuKernelTable& table) {

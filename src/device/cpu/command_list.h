@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "device/command_state.h"
 #include "device/queue.h"
 #include "kernels/cpu_kernels.h"
 
@@ -33,7 +34,7 @@ struct alignas(64) TaskCounter {
 
 class CpuCommandBuffer final : public CommandBuffer {
  public:
-  CpuCommandBuffer(CommandBufferUse use, std::string_view label) : use_(use), label_(label) {}
+  CpuCommandBuffer(CommandBufferUse use, std::string_view label) : state_(use, label) {}
 
   using CommandBuffer::dispatch;
   void dispatch(ops::Op op, const void* args, uint32_t args_bytes,
@@ -41,29 +42,26 @@ class CpuCommandBuffer final : public CommandBuffer {
   void copy(const BufferView& dst, const BufferView& src) override;
   void fill(const BufferView& dst, uint8_t value) override;
   void barrier() override;
-  CommandBufferState state() const override { return state_.load(std::memory_order_acquire); }
+  CommandBufferState state() const override { return state_.get(); }
   Timestamps timestamps() const override { return timestamps_; }
 
   // The queue's side.
 
-  // Refuses a second commit of a kOnce buffer, a commit in flight and one after a failure.
-  void mark_committed();
+  CommandState& lifecycle() { return state_; }
   void mark_ended(bool completed, Timestamps timestamps);
   const std::vector<CpuCommand>& commands() const { return commands_; }
   // Counters for one execution, all zero.
   TaskCounter* reset_counters();
-  const std::string& label() const { return label_; }
+  const std::string& label() const { return state_.label(); }
   // "decode: embed_rows, rms_norm, ... (212 commands)", for errors.
   std::string describe() const;
 
  private:
   CpuCommand& append(CpuCommand::Kind kind);
 
-  CommandBufferUse use_;
-  std::string label_;
+  CommandState state_;
   std::vector<CpuCommand> commands_;
   std::unique_ptr<TaskCounter[]> counters_;
-  std::atomic<CommandBufferState> state_{CommandBufferState::kEncoding};
   Timestamps timestamps_;
 };
 

@@ -36,7 +36,7 @@ void CpuQueue::commit(const std::shared_ptr<CommandBuffer>& commands,
   if (!list) {
     throw DeviceError("cpu_queue.commit", "the command buffer was not begun on this device");
   }
-  list->mark_committed();
+  list->lifecycle().mark_committed();
   {
     const std::lock_guard lock(mutex_);
     submissions_.push_back(

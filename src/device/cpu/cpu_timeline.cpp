@@ -9,7 +9,7 @@ void CpuTimeline::signal(uint64_t value) {
   {
     const std::lock_guard lock(mutex_);
     if (value <= value_.load(std::memory_order_relaxed) || !message_.empty()) return;
-    last_reached_[signals_++ % kKept] = {value, now_ns()};
+    reached_at_.add(value, now_ns());
     value_.store(value, std::memory_order_release);
   }
   changed_.notify_all();
@@ -41,14 +41,7 @@ void CpuTimeline::poison(const std::string& message) {
 
 std::optional<uint64_t> CpuTimeline::reached_at_ns(uint64_t value) const {
   const std::lock_guard lock(mutex_);
-  const uint64_t oldest = signals_ > kKept ? signals_ - kKept : 0;
-  for (uint64_t i = signals_; i > oldest; --i) {
-    const Reached& here = last_reached_[(i - 1) % kKept];
-    if (here.value < value) return std::nullopt;  // not reached yet
-    const bool first = i == 1 || (i - 1 > oldest && last_reached_[(i - 2) % kKept].value < value);
-    if (first) return here.at_ns;
-  }
-  return std::nullopt;
+  return reached_at_.of(value);
 }
 
 std::optional<std::string> CpuTimeline::error() const {

@@ -1,11 +1,11 @@
 // Timeline of the CPU device: an atomic value for readers, a condition variable for waiters.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
 
+#include "device/reached_times.h"
 #include "device/timeline.h"
 
 namespace krserve {
@@ -20,18 +20,11 @@ class CpuTimeline final : public Timeline {
   std::optional<uint64_t> reached_at_ns(uint64_t value) const override;
 
  private:
-  static constexpr size_t kKept = 32;
-  struct Reached {
-    uint64_t value = 0;
-    uint64_t at_ns = 0;
-  };
-
   std::atomic<uint64_t> value_{0};
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::string message_;
-  std::array<Reached, kKept> last_reached_{};  // signal number n is at n % kKept
-  uint64_t signals_ = 0;
+  ReachedTimes reached_at_;
 };
 
 }  // namespace krserve

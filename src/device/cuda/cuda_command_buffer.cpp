@@ -37,12 +37,6 @@ cudaMemcpyKind copy_kind(CudaMemoryKind dst, CudaMemoryKind src) {
 
 }  // namespace
 
-void CudaCommandBuffer::check_encoding() const {
-  if (state_.load(std::memory_order_acquire) == CommandBufferState::kEncoding) return;
-  throw_error<DeviceError>("command_buffer.encode", "'{}' was committed already; begin a new one",
-                           label_);
-}
-
 void CudaCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_bytes,
                                  std::span<const BufferView> buffers) {
   constexpr const char* kWhere = "command_buffer.dispatch";
@@ -52,17 +46,17 @@ void CudaCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_byt
                              ops::op_name(op), args_bytes, ops::kMaxArgsBytes, buffers.size(),
                              ops::kMaxBuffers);
   }
-  check_encoding();
+  state_.check_encoding();
   kernels::GpuDispatch dispatch;
   dispatch.op = op;
   std::memcpy(dispatch.args, args, args_bytes);
   for (size_t i = 0; i < buffers.size(); ++i) {
-    const CudaBuffer* buffer = checked(kWhere, label_, buffers[i]);
+    const CudaBuffer* buffer = checked(kWhere, label(), buffers[i]);
     if (!buffer) continue;
     if (buffer->kind() == CudaMemoryKind::kPageable) {
       throw_error<DeviceError>(kWhere,
                                "'{}': buffer {} of {} is pageable host memory; copy it first",
-                               label_, i, ops::op_name(op));
+                               label(), i, ops::op_name(op));
     }
     dispatch.buffers[i] = buffer->address() + buffers[i].offset;
     dispatch.bytes[i] = buffers[i].bytes;
@@ -73,9 +67,9 @@ void CudaCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_byt
 void CudaCommandBuffer::copy(const BufferView& dst, const BufferView& src) {
   constexpr const char* kWhere = "command_buffer.copy";
   const uint64_t bytes = std::min(dst.bytes, src.bytes);
-  const CudaBuffer* to = checked(kWhere, label_, dst.sub(0, bytes));
-  const CudaBuffer* from = checked(kWhere, label_, src.sub(0, bytes));
-  check_encoding();
+  const CudaBuffer* to = checked(kWhere, label(), dst.sub(0, bytes));
+  const CudaBuffer* from = checked(kWhere, label(), src.sub(0, bytes));
+  state_.check_encoding();
   if (bytes == 0) return;
   CudaCommand command;
   command.kind = CudaCommand::Kind::kCopy;
@@ -91,11 +85,11 @@ void CudaCommandBuffer::copy(const BufferView& dst, const BufferView& src) {
 
 void CudaCommandBuffer::fill(const BufferView& dst, uint8_t value) {
   constexpr const char* kWhere = "command_buffer.fill";
-  const CudaBuffer* to = checked(kWhere, label_, dst);
-  check_encoding();
+  const CudaBuffer* to = checked(kWhere, label(), dst);
+  state_.check_encoding();
   if (dst.bytes == 0) return;
   if (to->kind() == CudaMemoryKind::kPageable) {
-    throw_error<DeviceError>(kWhere, "'{}': pageable host memory; fill it on the host", label_);
+    throw_error<DeviceError>(kWhere, "'{}': pageable host memory; fill it on the host", label());
   }
   CudaCommand command;
   command.kind = CudaCommand::Kind::kFill;
@@ -106,56 +100,33 @@ void CudaCommandBuffer::fill(const BufferView& dst, uint8_t value) {
 }
 
 void CudaCommandBuffer::barrier() {
-  check_encoding();
+  state_.check_encoding();
   list_.add_barrier();
 }
 
 CommandBufferState CudaCommandBuffer::state() const {
-  const CommandBufferState state = state_.load(std::memory_order_acquire);
-  if (state != CommandBufferState::kCommitted) return state;
-  context_->try_poll();
-  return state_.load(std::memory_order_acquire);
+  if (state_.get() == CommandBufferState::kCommitted) context_->try_poll();
+  return state_.get();
 }
 
 void CudaCommandBuffer::mark_committed() {
-  CommandBufferState state = CommandBufferState::kEncoding;
-  if (state_.compare_exchange_strong(state, CommandBufferState::kCommitted)) {
-    before_commit_ = CommandBufferState::kEncoding;
-    return;
-  }
-  if (use_ == CommandBufferUse::kRecorded) {
-    context_->try_poll();  // its last execution may be over
-    state = CommandBufferState::kCompleted;
-    if (state_.compare_exchange_strong(state, CommandBufferState::kCommitted)) {
-      before_commit_ = CommandBufferState::kCompleted;
-      return;
-    }
-  }
-  throw_error<DeviceError>(
-      "queue.commit", "'{}' {}", label_,
-      state == CommandBufferState::kCommitted ? "is still in flight; wait for its last execution"
-      : state == CommandBufferState::kFailed  ? "failed before; encode it afresh"
-                                              : "was committed already and is for one use");
-}
-
-void CudaCommandBuffer::take_back() {
-  state_.store(before_commit_, std::memory_order_release);
+  static_cast<void>(state());
+  state_.mark_committed();
 }
 
 void CudaCommandBuffer::mark_ended(bool completed, Timestamps timestamps) {
   timestamps_ = timestamps;
-  state_.store(completed ? CommandBufferState::kCompleted : CommandBufferState::kFailed,
-               std::memory_order_release);
+  state_.mark_ended(completed);
 }
 
 void CudaCommandBuffer::prepare(const std::shared_ptr<CudaPlanner>& planner) {
   if (!program_) {
-    program_ = planner->plan(list_, use_ == CommandBufferUse::kRecorded, label_);
+    program_ = planner->plan(list_, state_.use() == CommandBufferUse::kRecorded, label());
     planner_ = planner;
     list_ = {};
   } else if (planner_.lock() != planner) {
     throw_error<DeviceError>("queue.commit", "'{}' ran on another queue before; encode it afresh",
-                             label_);
+                             label());
   }
 }
 
@@ -163,13 +134,13 @@ cudaError_t CudaCommandBuffer::issue(cudaStream_t stream, std::string& error) co
   std::string part;
   const cudaError_t code = program_->issue(stream, part);
   if (code != cudaSuccess) {
-    error = fmt::format("[cuda_queue.run] '{}', {}: {}", label_, part, cuda_error_text(code));
+    error = fmt::format("[cuda_queue.run] '{}', {}: {}", label(), part, cuda_error_text(code));
   }
   return code;
 }
 
 std::string CudaCommandBuffer::describe() const {
-  return fmt::format("'{}' ({})", label_, program_ ? program_->summary() : "not prepared");
+  return fmt::format("'{}' ({})", label(), program_ ? program_->summary() : "not prepared");
 }
 
 }  // namespace krserve

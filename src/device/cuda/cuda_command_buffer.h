@@ -1,11 +1,11 @@
 // Commands as the CUDA device keeps them: encoded once, then made into a program for the stream.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "device/command_state.h"
 #include "device/cuda/cuda_context.h"
 #include "device/cuda/cuda_program.h"
 #include "device/queue.h"
@@ -16,7 +16,7 @@ class CudaCommandBuffer final : public CommandBuffer {
  public:
   CudaCommandBuffer(std::shared_ptr<CudaContext> context, CommandBufferUse use,
                     std::string_view label)
-      : context_(std::move(context)), use_(use), label_(label) {}
+      : context_(std::move(context)), state_(use, label) {}
 
   using CommandBuffer::dispatch;
   void dispatch(ops::Op op, const void* args, uint32_t args_bytes,
@@ -30,10 +30,9 @@ class CudaCommandBuffer final : public CommandBuffer {
   // The queue's side.
 
   const CudaContext& context() const { return *context_; }
-  // Refuses a second commit of a kOnce buffer, a commit in flight and one after a failure. Whoever
-  // has marked it has it to himself until it is committed, or taken back as if nothing had been.
+  // As CommandState::mark_committed; the last execution may just be over.
   void mark_committed();
-  void take_back();
+  void take_back() { state_.take_back(); }
   void mark_ended(bool completed, Timestamps timestamps);
   // The program, which is made on the first call. Throws DeviceError, OutOfMemoryError.
   void prepare(const std::shared_ptr<CudaPlanner>& planner);
@@ -43,16 +42,13 @@ class CudaCommandBuffer final : public CommandBuffer {
   std::string describe() const;
 
  private:
-  void check_encoding() const;
+  const std::string& label() const { return state_.label(); }
 
   const std::shared_ptr<CudaContext> context_;
-  const CommandBufferUse use_;
-  const std::string label_;
+  CommandState state_;
   CudaCommandList list_;  // until it is made into the program
   std::unique_ptr<CudaProgram> program_;
   std::weak_ptr<CudaPlanner> planner_;  // that made the program
-  std::atomic<CommandBufferState> state_{CommandBufferState::kEncoding};
-  CommandBufferState before_commit_ = CommandBufferState::kEncoding;
   Timestamps timestamps_;
 };
 

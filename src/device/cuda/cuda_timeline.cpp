@@ -69,23 +69,12 @@ void CudaTimeline::remove_producers(const CudaLane* lane, uint64_t number) {
 
 void CudaTimeline::signal_locked(uint64_t value, uint64_t at_ns) {
   if (has_reached(value) || is_poisoned()) return;
-  last_reached_[signals_++ % kKept] = {value, at_ns};
+  reached_at_.add(value, at_ns);
   value_.store(value, std::memory_order_release);
 }
 
 void CudaTimeline::poison_locked(const std::string& message) {
   if (message_.empty()) message_ = message.empty() ? "device error" : message;
-}
-
-std::optional<uint64_t> CudaTimeline::reached_at_locked(uint64_t value) const {
-  const uint64_t oldest = signals_ > kKept ? signals_ - kKept : 0;
-  for (uint64_t i = signals_; i > oldest; --i) {
-    const Reached& here = last_reached_[(i - 1) % kKept];
-    if (here.value < value) return std::nullopt;  // not reached yet
-    const bool first = i == 1 || (i - 1 > oldest && last_reached_[(i - 2) % kKept].value < value);
-    if (first) return here.at_ns;
-  }
-  return std::nullopt;
 }
 
 }  // namespace krserve

@@ -1,13 +1,13 @@
 // Timeline of the CUDA device: the value as the host knows it, and who on a stream will raise it.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "device/cuda/cuda_context.h"
+#include "device/reached_times.h"
 #include "device/timeline.h"
 
 namespace krserve {
@@ -45,22 +45,15 @@ class CudaTimeline final : public Timeline {
   void remove_producers(const CudaLane* lane, uint64_t number);
   void signal_locked(uint64_t value, uint64_t at_ns);
   void poison_locked(const std::string& message);
-  std::optional<uint64_t> reached_at_locked(uint64_t value) const;
+  std::optional<uint64_t> reached_at_locked(uint64_t value) const { return reached_at_.of(value); }
 
  private:
-  static constexpr size_t kKept = 32;
-  struct Reached {
-    uint64_t value = 0;
-    uint64_t at_ns = 0;
-  };
-
   const std::shared_ptr<CudaContext> context_;
   std::atomic<uint64_t> value_{0};
   std::atomic<int> pending_{0};
   std::string message_;
   std::vector<Producer> producers_;
-  std::array<Reached, kKept> last_reached_{};  // signal number n is at n % kKept
-  uint64_t signals_ = 0;
+  ReachedTimes reached_at_;
 };
 
 }  // namespace krserve

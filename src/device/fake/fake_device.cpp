@@ -30,6 +30,7 @@ FakeDevice::FakeDevice(const FakeOptions& options) : state_(std::make_shared<Fak
   info_.memory_bytes = options.memory_limit_bytes;
   info_.unified_memory = options.unified_memory;
   info_.dynamic_rows = options.dynamic_rows;
+  info_.prompt_matmul = options.prompt_matmul;
 }
 
 FakeDevice::~FakeDevice() = default;

@@ -21,6 +21,7 @@ namespace krserve {
 struct FakeOptions {
   bool unified_memory = true;
   bool dynamic_rows = true;
+  bool prompt_matmul = false;  // the bits are the same all the same
   bool manual = false;
   uint64_t memory_limit_bytes = UINT64_MAX;
   uint64_t command_buffer_ns = 1000;  // simulated duration unless set_duration says otherwise
@@ -64,7 +65,8 @@ class FakeDevice final : public Device {
   void set_duration(const std::string& label, uint64_t ns);
   void advance_clock(uint64_t ns);
 
-  // "new_heap 1048576", "commit compute decode", "dispatch matmul", ... in order.
+  // "new_heap 1048576", "commit compute decode", "dispatch matmul", ... in order; a matmul that may
+  // have rows of prompts is "dispatch matmul prompts".
   std::vector<std::string> calls() const;
   uint64_t count_calls(const std::string& prefix) const;
 

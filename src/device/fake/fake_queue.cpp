@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <cstring>
 
 #include "base/error.h"
 #include "device/fake/fake_state.h"
+#include "kernels/ops/matmul.h"
 
 namespace krserve {
 namespace {
@@ -30,6 +32,13 @@ std::chrono::nanoseconds real_wait(std::chrono::nanoseconds timeout) {
 
 uint64_t simulated_ns(std::chrono::nanoseconds timeout) {
   return static_cast<uint64_t>(std::max<int64_t>(0, timeout.count()));
+}
+
+bool may_have_prompts(const CpuCommand& command) {
+  if (command.op != ops::Op::kMatmul) return false;
+  ops::MatmulArgs args;
+  std::memcpy(&args, command.args, sizeof(args));
+  return (args.flags & ops::kMatmulPrompts) != 0;
 }
 
 }  // namespace
@@ -110,7 +119,8 @@ void FakeState::execute(FakeLane& lane, FakeSubmission& submission, uint64_t rea
       times.start_ns + (duration == durations.end() ? options.command_buffer_ns : duration->second);
   for (const CpuCommand& command : commands.commands()) {
     if (command.kind == CpuCommand::Kind::kDispatch) {
-      record(std::string("dispatch ") + ops::op_name(command.op));
+      record(std::string("dispatch ") + ops::op_name(command.op) +
+             (may_have_prompts(command) ? " prompts" : ""));
     }
   }
   try {
@@ -153,7 +163,7 @@ void FakeQueue::commit(const std::shared_ptr<CommandBuffer>& commands,
   if (state_->strikes(FakeFault::kCommit, lane_->kind)) {
     throw DeviceError("fake_queue.commit", "injected fault in " + list->describe());
   }
-  list->mark_committed();
+  list->lifecycle().mark_committed();
   state_->record(std::string("commit ") + kind_name(lane_->kind) + " " + list->label());
   FakeSubmission submission{
       list, {waits.begin(), waits.end()}, {signals.begin(), signals.end()}, ++state_->commits};

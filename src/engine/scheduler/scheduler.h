@@ -1,6 +1,7 @@
 // Continuous batching: which rows of which sequences make the next step.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <vector>
@@ -20,6 +21,9 @@ struct PlannedRows {
   uint32_t draw_index = 0;  // how many tokens the sequence drew before this one
   bool clear_counts = false;
   std::vector<uint32_t> pages;  // as of this step
+
+  // Whether any of the rows is the prompt's.
+  bool has_prompt() const { return first_position < sequence->prompt_tokens; }
 };
 
 struct StepPlan {
@@ -28,6 +32,10 @@ struct StepPlan {
   uint32_t samples = 0;
 
   bool empty() const { return parts.empty(); }
+  bool has_prompt() const {
+    return std::any_of(parts.begin(), parts.end(),
+                       [](const PlannedRows& part) { return part.has_prompt(); });
+  }
 };
 
 struct SchedulerOptions {

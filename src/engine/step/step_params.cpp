@@ -20,10 +20,11 @@ ops::StepRow make_row(const PlannedRows& part, uint32_t position, uint32_t pages
   row.slot = part.slot;
   row.pages_begin = pages_begin;
   row.token = ops::kTokenFromSlot;
+  if (position < sequence.prompt_tokens) row.flags |= ops::kRowPrompt;
   if (position < sequence.known_at_admission) {
     row.token = sequence.tokens[position];
     if (sequence.request.sampling.uses_penalties()) {
-      row.flags = position < sequence.prompt_tokens ? ops::kRowCountPrompt : ops::kRowCountOutput;
+      row.flags |= position < sequence.prompt_tokens ? ops::kRowCountPrompt : ops::kRowCountOutput;
     }
   }
   if (part.clear_counts && position == part.first_position &&

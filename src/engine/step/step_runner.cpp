@@ -92,11 +92,13 @@ bool StepRunner::ready() const {
   return !c_.ring || c_.ring->next_is_free();
 }
 
-// Kernels that read the row count need one recording only; others get one per power of two.
+// Kernels that read the row count need one recording only; others get one per power of two. Where
+// rows of prompts take kernels of their own, steps without any are recorded without those.
 StepCapacity StepRunner::capacity_for(const StepPlan& plan) const {
-  if (c_.device->info().dynamic_rows) return largest_;
+  const bool prompts = c_.device->info().prompt_matmul && plan.has_prompt();
+  if (c_.device->info().dynamic_rows) return {largest_.rows, largest_.samples, prompts};
   return {std::min(largest_.rows, std::bit_ceil(plan.rows)),
-          std::min(largest_.samples, std::bit_ceil(std::max(1U, plan.samples)))};
+          std::min(largest_.samples, std::bit_ceil(std::max(1U, plan.samples))), prompts};
 }
 
 // `planned`: activations share one block by their lifetimes; else each is a buffer of its own, as
@@ -213,7 +215,8 @@ StepInFlight StepRunner::submit_with_ring(StepPlan plan, bool after_idle) {
 std::shared_ptr<CommandBuffer> StepRunner::ring_commands(const runtime::RingSlot& slot,
                                                          Memory& memory, StepCapacity capacity,
                                                          bool& replayed) {
-  const uint64_t key = uint64_t{capacity.rows} << 32 | capacity.samples;
+  const uint64_t key =
+      uint64_t{capacity.rows} << 32 | uint64_t{capacity.samples} << 1 | (capacity.prompts ? 1 : 0);
   auto commands = c_.pool ? c_.ring->recording(slot, key) : nullptr;
   replayed = commands != nullptr;
   if (replayed) return commands;
@@ -234,7 +237,8 @@ std::shared_ptr<CommandBuffer> StepRunner::ring_commands(const runtime::RingSlot
 StepInFlight StepRunner::submit_blocking(StepPlan plan) {
   StepInFlight step;
   step.plan = std::move(plan);
-  const StepCapacity capacity{step.plan.rows, std::max(1U, step.plan.samples)};
+  const StepCapacity capacity{step.plan.rows, std::max(1U, step.plan.samples),
+                              c_.device->info().prompt_matmul && step.plan.has_prompt()};
   Memory memory;
   if (c_.pool) {
     memory = make_memory(capacity, true);

@@ -9,7 +9,10 @@
 // - what threadgroups of one launch hand to each other is written and read through KR_COHERENT
 //   pointers, where last_to_arrive orders it;
 // - a simdgroup has 32 lanes, and every one of them reaches a SIMD operation;
-// - all threads of a threadgroup reach a barrier, or none: a threadgroup may leave as a whole;
+// - all threads of a threadgroup reach a barrier, or none: a threadgroup may leave as a whole.
+//   kr_shared_barrier, which CUDA's has not either, orders threadgroup memory alone;
+// - kr_matrix8x8 belongs to a simdgroup: its functions are SIMD operations, with barriers between
+//   them and what lanes themselves do with the memory. CUDA's dialect does not have it;
 // - products that are summed use kr_fma, so that no compiler's choice changes a bit.
 #pragma once
 

@@ -3,7 +3,12 @@
 #pragma once
 
 #if defined(__METAL_VERSION__)
-#pragma clang diagnostic ignored "-Wc++17-extensions"
+#pragma clang diagnostic ignored "-Wunused-const-variable"
+// A product and a sum are rounded apart, as by the other compilers; math mode "safe" joins them.
+#pragma STDC FP_CONTRACT OFF
+#if defined(__METAL__)  // not for the model
+#pragma METAL fp contract(off)
+#endif
 #include <metal_stdlib>
 // Metal's headers do not say which of their types are global.
 using namespace metal;

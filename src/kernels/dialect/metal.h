@@ -63,6 +63,9 @@ struct KrThread {
 KR_FN void kr_barrier() {
   metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup | metal::mem_flags::mem_device);
 }
+KR_FN void kr_shared_barrier() {
+  metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup);
+}
 KR_FN void kr_simd_barrier() {
   metal::simdgroup_barrier(metal::mem_flags::mem_threadgroup);
 }
@@ -90,6 +93,32 @@ KR_FN uint64_t kr_shuffle_xor(uint64_t value, uint32_t mask) {
   const uint32_t low = metal::simd_shuffle_xor(uint32_t(value), uint16_t(mask));
   return uint64_t(metal::simd_shuffle_xor(uint32_t(value >> 32), uint16_t(mask))) << 32 | low;
 }
+
+// A simdgroup's 8 x 8 floats; only the functions know which lane has which.
+using kr_matrix8x8 = metal::simdgroup_float8x8;
+
+KR_FN void kr_matrix_fill(thread kr_matrix8x8& matrix, float value) {
+  matrix = metal::make_filled_simdgroup_matrix<float, 8, 8>(value);
+}
+// Rows of eight, `stride` floats apart.
+KR_FN void kr_matrix_load(thread kr_matrix8x8& matrix, threadgroup const float* from,
+                          uint32_t stride, bool transposed) {
+  // The compiler is given a constant, whatever it makes of the parameter.
+  if (transposed) {
+    metal::simdgroup_load(matrix, from, stride, metal::ulong2(0), true);
+  } else {
+    metal::simdgroup_load(matrix, from, stride, metal::ulong2(0), false);
+  }
+}
+KR_FN void kr_matrix_store(thread kr_matrix8x8& matrix, threadgroup float* to, uint32_t stride) {
+  metal::simdgroup_store(matrix, to, stride);
+}
+// sum += a * b
+KR_FN void kr_matrix_multiply_add(thread kr_matrix8x8& sum, thread kr_matrix8x8& a,
+                                  thread kr_matrix8x8& b) {
+  metal::simdgroup_multiply_accumulate(sum, a, b, sum);
+}
+
 // In the order of the other back ends, not simd_sum's.
 KR_FN float kr_simd_sum(float value) {
   KR_UNROLL

@@ -19,6 +19,8 @@ namespace simt {
 namespace {
 
 constexpr uint32_t kSimdLanes = 32;
+constexpr uint32_t kMatrixDim = 8;
+constexpr uint32_t kMatrixElements = kMatrixDim * kMatrixDim;
 constexpr size_t kGuardBytes = 64;  // before and after each threadgroup array
 
 enum class State : uint8_t { kReady, kAtBarrier, kAtSimd, kDone };
@@ -114,6 +116,34 @@ class SharedMemory {
   size_t bytes_ = 0;
 };
 
+// What a lane gives to a multiplication of matrices.
+struct MatrixOperands {
+  kr_matrix8x8* sum;
+  const kr_matrix8x8* a;
+  const kr_matrix8x8* b;
+};
+
+// Where the elements of an 8 x 8 matrix, by row, lie among the lanes' shares.
+class MatrixLayout {
+ public:
+  explicit MatrixLayout(Random random) {
+    for (uint32_t i = 0; i < kMatrixElements; ++i) places_[i] = i;
+    for (uint32_t i = kMatrixElements; i > 1; --i) {
+      std::swap(places_[i - 1], places_[random.below(i)]);
+    }
+    for (uint32_t i = 0; i < kMatrixElements; ++i) elements_[places_[i]] = i;
+  }
+  uint32_t lane(uint32_t element) const { return places_[element] / kShare; }
+  uint32_t index(uint32_t element) const { return places_[element] % kShare; }
+  uint32_t element(uint32_t lane, uint32_t index) const { return elements_[lane * kShare + index]; }
+
+  static constexpr uint32_t kShare = kMatrixElements / kSimdLanes;
+
+ private:
+  uint32_t places_[kMatrixElements];
+  uint32_t elements_[kMatrixElements];
+};
+
 // One threadgroup at a time. Reused by an OS thread's launches, for its stacks.
 class Machine {
  public:
@@ -124,17 +154,22 @@ class Machine {
   void* shared_memory(const char* name, size_t bytes);
   void wait(State state, Site site);
   uint64_t simd_op(SimdOp op, uint64_t value, uint32_t operand, Site site);
+  // Index into a matrix in memory of an element of the current lane's share.
+  size_t matrix_offset(uint32_t index, uint32_t stride, bool transposed) const;
 
  private:
   void run_group();
   bool advance(uint32_t simd);
   void resolve(Thread* lanes);
+  void multiply_add(const Thread* lanes) const;
+  void require_one_matrix(const Thread* lanes) const;
   void release_barrier();
   [[noreturn]] void fail(SimtFault fault, const std::string& what) const;
 
   const SimtKernel* kernel_ = nullptr;
   const DialectParams* params_ = nullptr;
   Random random_{0};
+  MatrixLayout layout_{Random(0)};
   Fibers fibers_;
   std::vector<Thread> threads_;
   SharedMemory shared_;
@@ -178,6 +213,12 @@ uint64_t Machine::simd_op(SimdOp op, uint64_t value, uint32_t operand, Site site
   return thread.value;
 }
 
+size_t Machine::matrix_offset(uint32_t index, uint32_t stride, bool transposed) const {
+  const uint32_t element = layout_.element(current_ % kSimdLanes, index);
+  const size_t row = element / kMatrixDim, column = element % kMatrixDim;
+  return transposed ? column * stride + row : row * stride + column;
+}
+
 void* Machine::shared_memory(const char* name, size_t bytes) {
   void* memory = shared_.find_or_add(name, bytes);
   if (memory == nullptr) {
@@ -196,6 +237,33 @@ T reduced(const Thread* lanes, Combine combine) {
     for (uint32_t i = 0; i < half; ++i) values[i] = combine(values[i], values[i + half]);
   }
   return values[0];
+}
+
+// One fma per element of k, in order.
+void Machine::multiply_add(const Thread* lanes) const {
+  const auto operands = [&](uint32_t element) -> const MatrixOperands& {
+    return *reinterpret_cast<const MatrixOperands*>(lanes[layout_.lane(element)].value);
+  };
+  float a[kMatrixElements], b[kMatrixElements];
+  for (uint32_t i = 0; i < kMatrixElements; ++i) {
+    a[i] = operands(i).a->of_emulator(layout_.index(i));
+    b[i] = operands(i).b->of_emulator(layout_.index(i));
+  }
+  for (uint32_t i = 0; i < kMatrixElements; ++i) {
+    float& sum = operands(i).sum->of_emulator(layout_.index(i));
+    for (uint32_t k = 0; k < kMatrixDim; ++k) {
+      sum = std::fma(a[i / kMatrixDim * kMatrixDim + k], b[k * kMatrixDim + i % kMatrixDim], sum);
+    }
+  }
+}
+
+// Of a load, store or fill.
+void Machine::require_one_matrix(const Thread* lanes) const {
+  for (uint32_t i = 1; i < kSimdLanes; ++i) {
+    if (lanes[i].value == lanes[0].value && lanes[i].operand == lanes[0].operand) continue;
+    fail(SimtFault::kSimdDivergence,
+         "lanes name different matrices at " + text(lanes[0].site) + "; it must be one");
+  }
 }
 
 // The lanes of a simdgroup are all at the same SIMD operation.
@@ -233,6 +301,12 @@ void Machine::resolve(Thread* lanes) {
           reduced<uint32_t>(lanes, [](uint32_t a, uint32_t b) { return std::min(a, b); }));
     case SimdOp::kSumU64:
       return spread(reduced<uint64_t>(lanes, add));
+    case SimdOp::kMatrixFill:
+    case SimdOp::kMatrixLoad:
+    case SimdOp::kMatrixStore:
+      return require_one_matrix(lanes);
+    case SimdOp::kMatrixMultiplyAdd:
+      return multiply_add(lanes);
   }
 }
 
@@ -337,6 +411,7 @@ void Machine::launch(const GpuLaunch& launch, uint64_t seed) {
   std::memcpy(&params, launch.params, sizeof(params));
   params_ = &params;
   random_ = Random(seed);
+  layout_ = MatrixLayout(Random(~seed));
   shared_exhausted_ = false;
   fibers_.reserve(count);
   threads_.assign(count, {});
@@ -375,6 +450,35 @@ void barrier(Site site) {
 
 uint64_t simd_op(SimdOp op, uint64_t value, uint32_t operand, Site site) {
   return machine().simd_op(op, value, operand, site);
+}
+
+void matrix_fill(kr_matrix8x8& matrix, float value, Site site) {
+  for (uint32_t i = 0; i < MatrixLayout::kShare; ++i) matrix.of_emulator(i) = value;
+  machine().simd_op(SimdOp::kMatrixFill, bits_as<uint64_t>(value), 0, site);
+}
+
+// A lane reads its share when it comes and writes it when it goes, so that a missing barrier of the
+// simdgroup shows.
+void matrix_load(kr_matrix8x8& matrix, const float* from, uint32_t stride, bool transposed,
+                 Site site) {
+  for (uint32_t i = 0; i < MatrixLayout::kShare; ++i) {
+    matrix.of_emulator(i) = from[machine().matrix_offset(i, stride, transposed)];
+  }
+  machine().simd_op(SimdOp::kMatrixLoad, bits_as<uint64_t>(from), stride * 2 + (transposed ? 1 : 0),
+                    site);
+}
+
+void matrix_store(const kr_matrix8x8& matrix, float* to, uint32_t stride, Site site) {
+  machine().simd_op(SimdOp::kMatrixStore, bits_as<uint64_t>(to), stride, site);
+  for (uint32_t i = 0; i < MatrixLayout::kShare; ++i) {
+    to[machine().matrix_offset(i, stride, false)] = matrix.of_emulator(i);
+  }
+}
+
+void matrix_multiply_add(kr_matrix8x8& sum, const kr_matrix8x8& a, const kr_matrix8x8& b,
+                         Site site) {
+  const MatrixOperands operands{&sum, &a, &b};
+  machine().simd_op(SimdOp::kMatrixMultiplyAdd, bits_as<uint64_t>(&operands), 0, site);
 }
 
 float half_to_f32(uint16_t half) {

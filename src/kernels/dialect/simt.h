@@ -94,6 +94,10 @@ enum class SimdOp : uint8_t {
   kMaxU32,
   kMinU32,
   kSumU64,
+  kMatrixFill,
+  kMatrixLoad,
+  kMatrixStore,
+  kMatrixMultiplyAdd,
 };
 
 // A place in a kernel's source.
@@ -128,6 +132,28 @@ uint16_t f32_to_bfloat(float value);
 
 }  // namespace simt
 
+// A lane's share of a simdgroup's 8 x 8 floats. Which elements they are differs from launch to
+// launch: a kernel has only the functions below.
+class kr_matrix8x8 {
+ public:
+  float& of_emulator(uint32_t index) { return elements_[index]; }
+  float of_emulator(uint32_t index) const { return elements_[index]; }
+
+ private:
+  float elements_[2] = {simt::bits_as<float>(simt::kPoison), simt::bits_as<float>(simt::kPoison)};
+};
+
+namespace simt {
+
+void matrix_fill(kr_matrix8x8& matrix, float value, Site site);
+void matrix_load(kr_matrix8x8& matrix, const float* from, uint32_t stride, bool transposed,
+                 Site site);
+void matrix_store(const kr_matrix8x8& matrix, float* to, uint32_t stride, Site site);
+void matrix_multiply_add(kr_matrix8x8& sum, const kr_matrix8x8& a, const kr_matrix8x8& b,
+                         Site site);
+
+}  // namespace simt
+
 enum class kr_half : uint16_t {};
 enum class kr_bfloat : uint16_t {};
 struct alignas(16) kr_uint4 {
@@ -141,6 +167,9 @@ struct alignas(16) kr_float4 {
 #define KR_SITE const char *file = __builtin_FILE(), uint32_t line = __builtin_LINE()
 
 inline void kr_barrier(KR_SITE) {
+  simt::barrier({file, line});
+}
+inline void kr_shared_barrier(KR_SITE) {
   simt::barrier({file, line});
 }
 inline void kr_simd_barrier(KR_SITE) {
@@ -174,6 +203,20 @@ inline uint32_t kr_simd_min(uint32_t value, KR_SITE) {
 }
 inline uint64_t kr_simd_sum(uint64_t value, KR_SITE) {
   return simt::simd_op_of(simt::SimdOp::kSumU64, value, 0, file, line);
+}
+
+inline void kr_matrix_fill(kr_matrix8x8& matrix, float value, KR_SITE) {
+  simt::matrix_fill(matrix, value, {file, line});
+}
+inline void kr_matrix_load(kr_matrix8x8& matrix, const float* from, uint32_t stride,
+                           bool transposed, KR_SITE) {
+  simt::matrix_load(matrix, from, stride, transposed, {file, line});
+}
+inline void kr_matrix_store(const kr_matrix8x8& matrix, float* to, uint32_t stride, KR_SITE) {
+  simt::matrix_store(matrix, to, stride, {file, line});
+}
+inline void kr_matrix_multiply_add(kr_matrix8x8& sum, kr_matrix8x8& a, kr_matrix8x8& b, KR_SITE) {
+  simt::matrix_multiply_add(sum, a, b, {file, line});
 }
 #undef KR_SITE
 

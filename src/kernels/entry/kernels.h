@@ -2,6 +2,7 @@
 // file, which maps the numbers to the functions.
 #pragma once
 
+#include "kernels/single_source/copy_bytes.h"
 #include "kernels/single_source/count_tokens.h"
 #include "kernels/single_source/embed_rows.h"
 #include "kernels/single_source/gather_rows.h"
@@ -37,6 +38,10 @@ KR_KERNEL(kr_sample, kSampleThreads, KR_SHARED(uint32_t, table, kSampleTableWord
 
 KR_KERNEL(kr_read_bandwidth, kRowThreads, KR_SHARED(uint32_t, part, kMaxSimds);
           read_bandwidth_body(params, self, part);)
+
+KR_KERNEL(kr_copy_bytes, kRowThreads, copy_bytes_body(params, self);)
+
+KR_KERNEL(kr_fill_bytes, kRowThreads, fill_bytes_body(params, self);)
 
 using MatrixF32 = FloatMatrix<float>;
 using MatrixF16 = FloatMatrix<kr_half>;

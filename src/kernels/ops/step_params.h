@@ -20,11 +20,14 @@ struct StepHeader {
   uint32_t num_biases;   // entries of the bias list, which begins where the page list ends
 };
 
-// How count_tokens treats a row. Set only for sequences that use penalties.
 enum RowFlags : uint32_t {
+  // How count_tokens treats a row. Set only for sequences that use penalties.
   kRowClearCounts = 1u << 0,  // zero the slot's token_counts before counting this row
   kRowCountPrompt = 1u << 1,  // the row's explicit token is part of the prompt
   kRowCountOutput = 1u << 2,  // the row's explicit token was output earlier (recomputed sequence)
+  kRowCounts = kRowClearCounts | kRowCountPrompt | kRowCountOutput,
+  // The row's token is of the prompt: of its role alone, whatever step computes it.
+  kRowPrompt = 1u << 3,
 };
 
 // One token of one sequence. Rows of a sequence are consecutive and in order of position.

@@ -38,7 +38,7 @@ KR_FN void count_tokens_body(KR_CONSTANT const DialectParams& params,
   const uint32_t end = end_of_run(self, part, rows, first, num_rows);
   uint32_t flags = 0, clear = 0;  // the last row that clears, counted from 1
   for (uint32_t r = first + self.index; r < end; r += self.count) {
-    flags |= rows[r].flags;
+    flags |= rows[r].flags & ops::kRowCounts;
     if ((rows[r].flags & ops::kRowClearCounts) != 0) clear = r + 1;
   }
   if (group_max(self, part, flags) == 0) return;

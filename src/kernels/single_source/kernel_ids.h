@@ -29,7 +29,8 @@
 #define KR_ALL_KERNELS                                                                      \
   KR_HANDLE(kr_embed_rows), KR_HANDLE(kr_rms_norm), KR_HANDLE(kr_rope_kv_write),            \
       KR_HANDLE(kr_silu_mul), KR_HANDLE(kr_gather_rows), KR_HANDLE(kr_count_tokens),        \
-      KR_HANDLE(kr_sample), KR_HANDLE(kr_read_bandwidth),                                   \
+      KR_HANDLE(kr_sample), KR_HANDLE(kr_read_bandwidth), KR_HANDLE(kr_copy_bytes),         \
+      KR_HANDLE(kr_fill_bytes),                                                             \
       KR_MATMUL_FORMATS(KR_ADDRESS_OF_MATMUL, 1) KR_MATMUL_FORMATS(KR_ADDRESS_OF_MATMUL, 8) \
           KR_ATTENTION_SHAPES(KR_ADDRESS_OF_ATTENTION, F32)                                 \
               KR_ATTENTION_SHAPES(KR_ADDRESS_OF_ATTENTION, F16)                             \
@@ -46,6 +47,8 @@ enum class KernelId : uint32_t {
   kCountTokens,
   kSample,
   kReadBandwidth,
+  kCopyBytes,
+  kFillBytes,
 #define KR_ID(format, rows) kMatmul##format##Rows##rows,
   KR_MATMUL_FORMATS(KR_ID, 1) KR_MATMUL_FORMATS(KR_ID, 8)
 #undef KR_ID

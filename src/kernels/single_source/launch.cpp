@@ -83,13 +83,10 @@ Plan plan_matmul(const GpuDispatch& dispatch) {
   const auto& args = dispatch.args_as<ops::MatmulArgs>();
   const ops::WeightArgs& weight = args.weight;
   const uint32_t rows = row_capacity(dispatch, 1, weight.k);
-  const auto format = static_cast<uint32_t>(weight.format);
-  const uint32_t index =
-      format < 3 ? format : 3 + (format - 3) * 3 + static_cast<uint32_t>(weight.scale_type);
   const KernelId first = rows <= 1 ? KernelId::kMatmulF32Rows1 : KernelId::kMatmulF32Rows8;
   const uint32_t tile = rows <= 1 ? 1 : kMatmulRows;
   const uint32_t outputs = kMatmulSimds * (rows <= 1 ? kMatmulOutputsOfOneRow : kMatmulOutputs);
-  return {nth(first, index),
+  return {nth(first, matmul_format(weight)),
           {ceil_div(rows, tile), ceil_div(weight.n, outputs)},
           kMatmulSimds * kLanes,
           0,
@@ -184,6 +181,19 @@ Plan plan_of(const GpuDispatch& dispatch, DialectLimits limits) {
 
 }  // namespace
 
+bool splits_prompts(const ops::MatmulArgs& args) {
+  return args.rows == ops::RowCount::kRows && (args.flags & ops::kMatmulPrompts) != 0;
+}
+
+uint32_t matmul_format(const ops::WeightArgs& weight) {
+  const auto format = static_cast<uint32_t>(weight.format);
+  return format < 3 ? format : 3 + (format - 3) * 3 + static_cast<uint32_t>(weight.scale_type);
+}
+
+void set_matmul_rows(GpuLaunch& launch, MatmulRows rows) {
+  std::memcpy(launch.params + kLaunchValuesOffset + sizeof(uint32_t), &rows, sizeof(rows));
+}
+
 uint64_t dialect_workspace_bytes(const GpuDispatch& dispatch, DialectLimits limits) {
   return plan_of(dispatch, limits).workspace_bytes;
 }
@@ -205,6 +215,10 @@ GpuLaunch dialect_launch(const GpuDispatch& dispatch, void* workspace, KernelHan
   launch.block.x = plan.threads;
   launch.params_bytes = sizeof(params);
   std::memcpy(launch.params, &params, sizeof(params));
+  if (limits.prompt_matmul && dispatch.op == ops::Op::kMatmul &&
+      splits_prompts(dispatch.args_as<ops::MatmulArgs>())) {
+    set_matmul_rows(launch, MatmulRows::kOthers);
+  }
   return launch;
 }
 

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "kernels/gpu_launch.h"
+#include "kernels/ops/matmul.h"
 #include "kernels/single_source/kernel_ids.h"
 #include "kernels/single_source/sizes.h"
 
@@ -27,6 +28,8 @@ struct DialectLimits {
   // Threadgroups of one launch may hand results to each other. Otherwise one does what several
   // would share; a result's bits are the same.
   bool hand_over = true;
+  // Rows of prompts are left out of a matmul that may have some: another kernel computes them.
+  bool prompt_matmul = false;
 };
 
 // Bytes of workspace the dispatch's launch needs; 0 if none. Launches follow each other, so the
@@ -37,5 +40,12 @@ uint64_t dialect_workspace_bytes(const GpuDispatch& dispatch, DialectLimits limi
 // pages of the KV cache to 4 bytes; everything else to its element. Throws UnsupportedDispatch.
 GpuLaunch dialect_launch(const GpuDispatch& dispatch, void* workspace, KernelHandle handle,
                          DialectLimits limits = {});
+
+// For kernels that take a matmul's rows of prompts. Whether it may have any that are left out:
+bool splits_prompts(const ops::MatmulArgs& args);
+// The weights' place in KR_MATMUL_FORMATS.
+uint32_t matmul_format(const ops::WeightArgs& weight);
+// Which rows the launch computes.
+void set_matmul_rows(GpuLaunch& launch, MatmulRows rows);
 
 }  // namespace krserve::kernels::single_source

@@ -17,6 +17,20 @@ KR_FN void write_output(KR_CONSTANT const DialectParams& params, uint32_t flags,
   *y = value;
 }
 
+// The rows that the launch computes of `count` from first_row on, at most one for each lane, as
+// bits. All lanes must be here.
+KR_FN uint32_t wanted_rows(KR_CONSTANT const DialectParams& params, KR_THREAD const KrThread& self,
+                           uint32_t first_row, uint32_t count) {
+  const MatmulRows which = static_cast<MatmulRows>(kr_launch_value(params, 1));
+  const uint32_t all = ~0u >> (kLanes - count);
+  if (which == MatmulRows::kAll) return all;
+  const uint32_t row = first_row + kr_min(self.lane, count - 1);
+  const uint32_t flags = step_rows(params, sizeof(ops::StepHeader))[row].flags;
+  const bool prompt = self.lane < count && (flags & ops::kRowPrompt) != 0;
+  const uint32_t prompts = kr_simd_sum(prompt ? 1u << self.lane : 0u);
+  return which == MatmulRows::kPrompts ? prompts : all & ~prompts;
+}
+
 // Grid: tiles of rows, tiles of outputs.
 template <class Matrix, uint32_t kRows, uint32_t kOutputs>
 KR_FN void matmul_body(KR_CONSTANT const DialectParams& params, KR_THREAD const KrThread& self) {
@@ -28,6 +42,8 @@ KR_FN void matmul_body(KR_CONSTANT const DialectParams& params, KR_THREAD const 
   const uint32_t first_output = (self.group_y * self.simds + self.simd) * kOutputs;
   if (first_row >= rows || first_output >= n) return;  // a simdgroup as a whole; no barrier follows
   const uint32_t count = kr_min(kRows, rows - first_row);
+  const uint32_t wanted = wanted_rows(params, self, first_row, count);
+  if (wanted == 0) return;
   Matrix matrix;
   open_matrix(matrix, params, 2, k, kr_launch_value(params, 0));
   KR_DEVICE const float* x =
@@ -66,7 +82,9 @@ KR_FN void matmul_body(KR_CONSTANT const DialectParams& params, KR_THREAD const 
     }
   }
   const uint32_t row = self.lane / kOutputs, output = first_output + self.lane % kOutputs;
-  if (row < count && output < n) write_output(params, args.flags, n, first_row + row, output, mine);
+  if ((wanted >> row & 1u) != 0 && output < n) {
+    write_output(params, args.flags, n, first_row + row, output, mine);
+  }
 }
 
 }  // namespace krserve::kernels::single_source

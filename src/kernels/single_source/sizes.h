@@ -8,11 +8,20 @@ namespace krserve::kernels::single_source {
 KR_CONST uint32_t kRowThreads = 256;  // of kernels that give a threadgroup one row
 KR_CONST uint32_t kSiluPiece = 4 * kRowThreads;
 
+KR_CONST uint32_t kCopyPiece = 64 * 1024;  // bytes of a threadgroup, a multiple of 16
+// Of copies and fills. Buffers: 0 destination, 1 source (copies only). The ranges do not overlap.
+struct CopyBytesArgs {
+  uint64_t bytes;
+  uint32_t value;  // fills only: the byte, four times
+};
+
 KR_CONST uint32_t kMatmulSimds = 4;
 // Outputs of a simdgroup, for the kernels of one row and of several at a time.
 KR_CONST uint32_t kMatmulOutputsOfOneRow = 2;
 KR_CONST uint32_t kMatmulOutputs = 4;
 KR_CONST uint32_t kMatmulRows = 8;
+// Which rows a launch of matmul computes: its kr_launch_value(params, 1).
+enum class MatmulRows : uint32_t { kAll = 0, kPrompts = 1, kOthers = 2 };
 
 KR_CONST uint32_t kRopeSimds = 4;  // heads of a threadgroup
 KR_CONST uint32_t kMaxHeadDim = 256;

@@ -97,6 +97,7 @@ struct Decoder::Encoder {
   CommandBuffer& commands;
   const StepBuffers& b;
   ops::StepLayout layout;
+  bool prompts;
 
   const ModelConfig& config() const { return decoder.config_; }
 
@@ -118,6 +119,7 @@ struct Decoder::Encoder {
   void matmul(const DeviceLinear& linear, const BufferView& x, const BufferView& y, RowCount rows,
               uint32_t flags = 0) {
     if (linear.bias) flags |= ops::kMatmulBias;
+    if (prompts && rows == RowCount::kRows) flags |= ops::kMatmulPrompts;
     const ops::MatmulArgs args{linear.args, rows, flags};
     const std::array views{b.step_params, x, linear.weight, linear.scales, linear.biases,
                            linear.bias,   y};
@@ -195,7 +197,8 @@ Decoder::Decoder(ModelConfig config, std::shared_ptr<const DeviceWeights> weight
 
 void Decoder::encode(CommandBuffer& commands, const StepBuffers& buffers,
                      StepCapacity capacity) const {
-  Encoder e{*this, commands, buffers, ops::step_layout(capacity.rows, capacity.samples)};
+  Encoder e{*this, commands, buffers, ops::step_layout(capacity.rows, capacity.samples),
+            capacity.prompts};
   e.count_tokens();
   e.embed(weights_->embeddings(), buffers.hidden);
   commands.barrier();

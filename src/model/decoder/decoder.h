@@ -13,10 +13,11 @@
 
 namespace krserve {
 
-// How many rows and samples a step's buffers hold.
+// How many rows and samples a step's buffers hold, and what its commands can do.
 struct StepCapacity {
   uint32_t rows = 0;
   uint32_t samples = 0;
+  bool prompts = false;  // some rows may take DeviceInfo::prompt_matmul
 
   bool operator==(const StepCapacity&) const = default;
 };

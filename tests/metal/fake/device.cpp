@@ -1,8 +1,16 @@
 // The device, and every class's methods under the selectors that Metal has them.
+#include <chrono>
+
 #include "metal/fake/queues.h"
 
 namespace krserve::fake_metal {
 namespace {
+
+class Architecture : public Object {
+ public:
+  const char* class_name() const override { return "MTLArchitecture"; }
+  String* name() { return make_string("fakegpu_g0"); }
+};
 
 class Device : public Object {
  public:
@@ -10,12 +18,27 @@ class Device : public Object {
 
   String* name() { return make_string("Fake Metal"); }
   bool has_unified_memory() { return true; }
+  Architecture* architecture() {
+    static auto* const one = new Architecture;
+    return one;
+  }
+  uint64_t registry_id() { return 0x100000fa4e; }
   bool supports(metal::MTLGPUFamily family) {
     using metal::MTLGPUFamily;
-    if (family == MTLGPUFamily::kMetal4) return Gpu::get().options().metal4;
+    if (family == MTLGPUFamily::kMetal4) return Gpu::get().options().metal4();
     return family <= MTLGPUFamily::kApple9 || family == MTLGPUFamily::kMetal3;
   }
-  uint64_t working_set_size() { return Gpu::get().options().memory_bytes; }
+  uint64_t working_set_size() {
+    const Options& options = Gpu::get().options();
+    return options.working_set_bytes ? options.working_set_bytes : options.memory_bytes;
+  }
+  NSUInteger threadgroup_memory() { return Gpu::get().options().threadgroup_memory_bytes; }
+  NSUInteger allocated_size() { return Gpu::get().used_bytes(); }
+  void sample_timestamps(uint64_t* host, uint64_t* gpu) {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    *host = static_cast<uint64_t>(std::chrono::nanoseconds(now).count());
+    *gpu = *host / 40;
+  }
   NSUInteger max_buffer_length() { return Gpu::get().options().memory_bytes; }
 
   MTLSizeAndAlign heap_size_and_align(NSUInteger length, MTLResourceOptions) {
@@ -39,23 +62,20 @@ class Device : public Object {
     return nullptr;
   }
   Library* load_library(Url* url, Error** error) { return Library::load(url->path(), error); }
-  Pipeline* new_pipeline(Function* function, Error**) { return new Pipeline(function->kernel()); }
-
-  CommandQueue* new_queue(NSUInteger max_buffers) { return new CommandQueue(max_buffers); }
-  CommandQueue4* new_queue4() { return metal4<CommandQueue4>("newMTL4CommandQueue"); }
-  Allocator4* new_allocator() { return metal4<Allocator4>("newCommandAllocator"); }
-  CommandBuffer4* new_command_buffer() { return metal4<CommandBuffer4>("newCommandBuffer"); }
-  ArgumentTable* new_table(ArgumentTableDescriptor* descriptor, Error**) {
-    return metal4<ArgumentTable>("newArgumentTableWithDescriptor:error:", descriptor->count);
+  Pipeline* new_pipeline(Function* function, Error** error) {
+    std::string text;
+    if (!Gpu::get().take_compile_error(text)) return new Pipeline(function->kernel());
+    set_error(error, "MTLLibraryErrorDomain",
+              static_cast<long>(metal::MTLLibraryError::kCompileFailure), text);
+    return nullptr;
   }
 
- private:
-  // Older systems do not know the selector.
-  template <class T, class... A>
-  static T* metal4(const char* selector, A... args) {
-    if (Gpu::get().options().metal4) return new T(args...);
-    violate(Rule::kUnknownSelector, std::string("-[MTLDevice ") + selector + "]: needs Metal 4");
-    return nullptr;
+  CommandQueue* new_queue(NSUInteger max_buffers) { return new CommandQueue(max_buffers); }
+  CommandQueue4* new_queue4() { return new CommandQueue4; }
+  Allocator4* new_allocator() { return new Allocator4; }
+  CommandBuffer4* new_command_buffer() { return new CommandBuffer4; }
+  ArgumentTable* new_table(ArgumentTableDescriptor* descriptor, Error**) {
+    return new ArgumentTable(descriptor->count);
   }
 };
 
@@ -88,9 +108,11 @@ void register_memory() {
       .on<&Event::set_value>("setSignaledValue:")
       .on<&Event::wait_until>("waitUntilSignaledValue:timeoutMS:");
   ClassBuilder("MTLResidencySetDescriptor")
+      .of(15)
       .on_class<&make<ResidencySetDescriptor>>("new")
       .on<&ResidencySetDescriptor::set_capacity>("setInitialCapacity:");
   ClassBuilder("MTLResidencySet")
+      .since(15)
       .on<&ResidencySet::add>("addAllocation:")
       .on<&ResidencySet::remove>("removeAllocation:")
       .on<&ResidencySet::commit>("commit")
@@ -102,6 +124,8 @@ void register_library() {
   ClassBuilder("MTLCompileOptions")
       .on_class<&make<CompileOptions>>("new")
       .on<&CompileOptions::set_language>("setLanguageVersion:")
+      .on<&CompileOptions::set_fast_math>("setFastMathEnabled:")
+      .since(15)
       .on<&CompileOptions::set_math_mode>("setMathMode:")
       .on<&CompileOptions::set_math_functions>("setMathFloatingPointFunctions:");
   ClassBuilder("MTLLibrary")
@@ -115,7 +139,11 @@ void register_library() {
 }
 
 void register_metal3() {
-  ClassBuilder("MTLCommandQueue").on<&CommandQueue::command_buffer>("commandBuffer");
+  ClassBuilder("MTLCommandQueue")
+      .on<&CommandQueue::command_buffer>("commandBuffer")
+      .since(15)
+      .on<&CommandQueue::add_set>("addResidencySet:")
+      .on<&CommandQueue::remove_set>("removeResidencySet:");
   ClassBuilder("MTLCommandBuffer")
       .on<&CommandBuffer::set_label>("setLabel:")
       .on<&CommandBuffer::blit_encoder>("blitCommandEncoder")
@@ -128,7 +156,9 @@ void register_metal3() {
       .on<&CommandBuffer::status>("status")
       .on<&CommandBuffer::error>("error")
       .on<&CommandBuffer::start_time>("GPUStartTime")
-      .on<&CommandBuffer::end_time>("GPUEndTime");
+      .on<&CommandBuffer::end_time>("GPUEndTime")
+      .since(15)
+      .on<&CommandBuffer::use_set>("useResidencySet:");
   ClassBuilder("MTLCommandEncoder").on<&Encoder::end_encoding>("endEncoding");
   ClassBuilder("MTLBlitCommandEncoder", "MTLCommandEncoder")
       .on<&Encoder::copy>("copyFromBuffer:sourceOffset:toBuffer:destinationOffset:size:")
@@ -139,17 +169,22 @@ void register_metal3() {
       .on<&ComputeEncoder3::set_bytes>("setBytes:length:atIndex:")
       .on<&ComputeEncoder::set_threadgroup_memory>("setThreadgroupMemoryLength:atIndex:")
       .on<&ComputeEncoder::dispatch>("dispatchThreadgroups:threadsPerThreadgroup:")
-      .on<&ComputeEncoder3::memory_barrier>("memoryBarrierWithScope:");
+      .on<&ComputeEncoder3::memory_barrier>("memoryBarrierWithScope:")
+      .on<&ComputeEncoder3::use_heap>("useHeap:")
+      .on<&ComputeEncoder3::use_resource>("useResource:usage:");
 }
 
 void register_metal4() {
   ClassBuilder("MTL4CommandQueue")
-      .on<&CommandQueue4::commit, Nil::kAllowed>("commit:count:options:")
+      .since(26)
+      .on<&CommandQueue4::commit>("commit:count:options:")
+      .on<&CommandQueue4::commit_plain>("commit:count:")
       .on<&CommandQueue4::signal>("signalEvent:value:")
       .on<&CommandQueue4::wait>("waitForEvent:value:")
       .on<&CommandQueue4::add_set>("addResidencySet:")
       .on<&CommandQueue4::remove_set>("removeResidencySet:");
   ClassBuilder("MTL4CommitOptions")
+      .of(26)
       .on_class<&make<CommitOptions>>("new")
       .on<&CommitOptions::add_handler>("addFeedbackHandler:");
   ClassBuilder("MTL4CommitFeedback")
@@ -164,6 +199,7 @@ void register_metal4() {
       .on<&CommandBuffer4::compute_encoder>("computeCommandEncoder")
       .on<&CommandBuffer4::use_set>("useResidencySet:");
   ClassBuilder("MTL4ArgumentTableDescriptor")
+      .of(26)
       .on_class<&make<ArgumentTableDescriptor>>("new")
       .on<&ArgumentTableDescriptor::set_count>("setMaxBufferBindCount:");
   ClassBuilder("MTL4ArgumentTable").on<&ArgumentTable::set_address>("setAddress:atIndex:");
@@ -183,8 +219,13 @@ void register_metal4() {
 }
 
 void register_device() {
+  ClassBuilder("MTLArchitecture").on<&Architecture::name>("name");
   ClassBuilder("MTLDevice")
       .on<&Device::name>("name")
+      .on<&Device::registry_id>("registryID")
+      .on<&Device::threadgroup_memory>("maxThreadgroupMemoryLength")
+      .on<&Device::allocated_size>("currentAllocatedSize")
+      .on<&Device::sample_timestamps>("sampleTimestamps:gpuTimestamp:")
       .on<&Device::has_unified_memory>("hasUnifiedMemory")
       .on<&Device::supports>("supportsFamily:")
       .on<&Device::working_set_size>("recommendedMaxWorkingSetSize")
@@ -194,11 +235,15 @@ void register_device() {
       .on<&Device::new_buffer>("newBufferWithLength:options:")
       .on<&Device::new_buffer_no_copy>("newBufferWithBytesNoCopy:length:options:deallocator:")
       .on<&Device::new_event>("newSharedEvent")
-      .on<&Device::new_residency_set>("newResidencySetWithDescriptor:error:")
       .on<&Device::new_library, Nil::kAllowed>("newLibraryWithSource:options:error:")
       .on<&Device::load_library>("newLibraryWithURL:error:")
       .on<&Device::new_pipeline>("newComputePipelineStateWithFunction:error:")
       .on<&Device::new_queue>("newCommandQueueWithMaxCommandBufferCount:")
+      .since(14)
+      .on<&Device::architecture>("architecture")
+      .since(15)
+      .on<&Device::new_residency_set>("newResidencySetWithDescriptor:error:")
+      .since(26)
       .on<&Device::new_queue4>("newMTL4CommandQueue")
       .on<&Device::new_allocator>("newCommandAllocator")
       .on<&Device::new_command_buffer>("newCommandBuffer")
@@ -212,6 +257,7 @@ void register_metal() {
   register_library();
   register_metal3();
   register_metal4();
+  register_capture();
   register_device();
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "metal/fake/dialect.h"
+
 namespace krserve::fake_metal {
 namespace {
 
@@ -187,9 +189,10 @@ bool ComputeEncoder::may_dispatch(MTLSize groups, MTLSize threads) {
     }
     return good;
   };
+  const uint64_t most_threads = pipeline_->max_threads();
   return check(count(groups) > 0 && count(threads) > 0, Rule::kEmptyDispatch, 0, 0) &&
-         check(count(threads) <= options.max_threads, Rule::kThreadgroupSize, count(threads),
-               options.max_threads) &&
+         check(count(threads) <= most_threads, Rule::kThreadgroupSize, count(threads),
+               most_threads) &&
          check(memory <= options.threadgroup_memory_bytes, Rule::kThreadgroupMemory, memory,
                options.threadgroup_memory_bytes);
 }
@@ -223,10 +226,18 @@ void ComputeEncoder::dispatch(MTLSize groups, MTLSize threads) {
     use_arguments.push_back(i);
     keep(&buffer);
   }
-  command.prepare = [launch, &kernel, use_arguments](Command& one) {
-    return set_extents(one, *launch, kernel, use_arguments);
+  const auto resolved = std::make_shared<kernels::DialectParams>();
+  command.prepare = [launch, &kernel, use_arguments, resolved](Command& one) {
+    return set_extents(one, *launch, kernel, use_arguments) &&
+           (!kernel.simt || resolve_addresses(one, *launch, kernel, *resolved));
   };
-  command.run = [launch, &kernel, inline_bytes] { kernel.run(*launch); };
+  command.run = [launch, &kernel, inline_bytes, resolved] {
+    if (kernel.simt) {
+      run_on_emulator(*launch, kernel, *resolved);
+    } else {
+      kernel.run(*launch);
+    }
+  };
   push(std::move(command));
 }
 
@@ -260,6 +271,14 @@ void ComputeEncoder3::set_bytes(const void* bytes, NSUInteger length, NSUInteger
 void ComputeEncoder3::memory_barrier(metal::MTLBarrierScope) {
   if (!is_open("memoryBarrier")) return;
   encoder_barrier(MTLStages::kDispatch, MTLStages::kDispatch);
+}
+
+void ComputeEncoder3::use_heap(Heap* heap) {
+  if (is_open("useHeap")) name(heap);
+}
+
+void ComputeEncoder3::use_resource(Buffer* buffer, metal::MTLResourceUsage) {
+  if (is_open("useResource")) name(buffer);
 }
 
 bool ComputeEncoder3::find_binding(NSUInteger index, Binding& out) {

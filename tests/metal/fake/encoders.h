@@ -32,6 +32,7 @@ class Encoder : public Object {
   // False after a violation.
   bool is_open(const char* what);
   void push(Command command);
+  void name(Object* allocation) { pass_->named.emplace_back(allocation); }
   void keep(Object* object) { recorder_->keep(object); }
   void encoder_barrier(MTLStages after, MTLStages before);
   void queue_barrier(MTLStages after, MTLStages before);
@@ -83,6 +84,8 @@ class ComputeEncoder3 : public ComputeEncoder {
   void set_buffer(Buffer* buffer, NSUInteger offset, NSUInteger index);
   void set_bytes(const void* bytes, NSUInteger length, NSUInteger index);
   void memory_barrier(metal::MTLBarrierScope);
+  void use_heap(Heap* heap);
+  void use_resource(Buffer* buffer, metal::MTLResourceUsage usage);
 
  protected:
   bool find_binding(NSUInteger index, Binding& out) override;

@@ -1,8 +1,13 @@
 #include "metal/fake/gpu.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <sstream>
 #include <thread>
+
+#include "metal/fake/resources.h"
 
 namespace krserve::fake_metal {
 namespace {
@@ -22,7 +27,80 @@ bool is_ordered(const Command& command, const Access& before, const Clock& base,
   return before.queue == queue && before.pass < pass && command.order.earlier_passes[before.stage];
 }
 
+// Those that may run now: what a barrier sets before them is done. Barriers only ever get more
+// along a pass, so the first of a stage that is left tells for all.
+bool may_run(const std::vector<Command>& commands, const std::vector<size_t>& left, size_t index) {
+  const Command& command = commands[index];
+  for (const Stage stage : {kDispatchStage, kBlitStage}) {
+    const auto first = std::find_if(left.begin(), left.end(),
+                                    [&](size_t one) { return commands[one].stage == stage; });
+    if (first != left.end() && *first < index &&
+        commands[*first].epoch < command.order.epochs[stage]) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// One order of the many in which a GPU may run the commands.
+std::vector<size_t> order_of(const std::vector<Command>& commands, std::mt19937& random) {
+  constexpr size_t kAhead = 16;
+  std::vector<size_t> left(commands.size());
+  for (size_t i = 0; i < left.size(); ++i) left[i] = i;
+  std::vector<size_t> order;
+  while (!left.empty()) {
+    std::vector<size_t> ready;  // places in `left`
+    for (size_t i = 0; i < std::min(left.size(), kAhead); ++i) {
+      if (may_run(commands, left, left[i])) ready.push_back(i);
+    }
+    const size_t picked = ready[random() % ready.size()];
+    order.push_back(left[picked]);
+    left.erase(left.begin() + static_cast<ptrdiff_t>(picked));
+  }
+  return order;
+}
+
+void set_option(Options& options, const std::string& name, uint64_t value) {
+  if (name == "seed") {
+    options.seed = static_cast<uint32_t>(value);
+  } else if (name == "macos") {
+    options.macos = static_cast<int>(value);
+  } else if (name == "memory_mib") {
+    options.memory_bytes = value << 20;
+  } else if (name == "working_set_mib") {
+    options.working_set_bytes = value << 20;
+  } else {
+    std::fprintf(stderr,
+                 "KRSERVE_METAL_SIM: unknown '%s'; seed, macos, memory_mib and "
+                 "working_set_mib take a number\n",
+                 name.c_str());
+    std::exit(2);
+  }
+}
+
+// A violation in a program that is no test ends it badly.
+void tell_violations() {
+  Runtime& runtime = Runtime::get();
+  if (runtime.violations().empty()) return;
+  for (const Violation& one : runtime.violations()) {
+    std::fprintf(stderr, "fake Metal: %s: %s\n", rule_name(one.rule), one.text.c_str());
+  }
+  std::_Exit(86);
+}
+
 }  // namespace
+
+Options Options::from_environment() {
+  Options options;
+  const char* const text = std::getenv("KRSERVE_METAL_SIM");
+  std::stringstream words(text ? text : "");
+  for (std::string word; std::getline(words, word, ',');) {
+    const size_t equals = word.find('=');
+    const std::string value = equals == std::string::npos ? "" : word.substr(equals + 1);
+    set_option(options, word.substr(0, equals), std::strtoull(value.c_str(), nullptr, 10));
+  }
+  return options;
+}
 
 void Clock::merge(const Clock& other) {
   for (const auto& [queue, pass] : other.passes_) merge(queue, pass);
@@ -48,7 +126,9 @@ Gpu& Gpu::get() {
   return *gpu;
 }
 
-Gpu::Gpu() {
+Gpu::Gpu() : options_(Options::from_environment()) {
+  Runtime::get().macos = options_.macos;
+  std::atexit(tell_violations);
   for (const uint32_t seed : {1U, 2U}) std::thread([this, seed] { work(seed); }).detach();
 }
 
@@ -62,8 +142,10 @@ void Gpu::reset(const Options& options) {
   wait_idle(std::chrono::seconds(10));
   const std::lock_guard lock(Runtime::get().mutex);
   options_ = options;
+  Runtime::get().macos = options.macos;
   fail_submission_in_ = 0;
   fail_allocation_in_ = 0;
+  compile_error_.clear();
   Runtime::get().clear_violations();
 }
 
@@ -95,6 +177,16 @@ std::unique_ptr<Failure> Gpu::take_failure() {
 void Gpu::fail_allocation(uint64_t nth) {
   const std::lock_guard lock(Runtime::get().mutex);
   fail_allocation_in_ = nth;
+}
+
+void Gpu::fail_compilation(const std::string& text) {
+  const std::lock_guard lock(Runtime::get().mutex);
+  compile_error_ = text;
+}
+
+bool Gpu::take_compile_error(std::string& text) {
+  text = std::exchange(compile_error_, {});
+  return !text.empty();
 }
 
 bool Gpu::take_memory(uint64_t bytes) {
@@ -230,15 +322,21 @@ void GpuQueue::push(Operation operation) {
 
 void GpuQueue::execute(Pass& pass, uint64_t number, const Clock& committed,
                        const std::function<bool(const Use&)>& is_resident) {
-  for (Command& command : pass.commands) {
+  std::mt19937 random(Gpu::get().options().seed + static_cast<uint32_t>(number) * 7919);
+  for (const size_t index : order_of(pass.commands, random)) {
+    Command& command = pass.commands[index];
     {
       const std::lock_guard lock(Runtime::get().mutex);
       bool good = !command.prepare || command.prepare(command);
       for (const Use& use : command.uses) {
-        if (!is_resident || is_resident(use)) continue;
+        if (is_resident(use)) continue;
         violate(Rule::kNotResident,
                 command.what + ": a buffer in no committed residency set of queue or commands");
         good = false;
+        break;
+      }
+      for (const Use& use : command.uses) {
+        if (use.by_address) use.buffer->last_use.merge(number_, number);
       }
       Clock base = committed;
       base.merge(clock);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -64,6 +65,7 @@ struct Use {
   uint64_t begin;
   uint64_t end;
   bool writes;
+  bool by_address = false;  // not bound: Metal 3 does not see it either
 };
 
 // What a command's encoder promised about commands before it, by their stage: those of its own pass
@@ -89,6 +91,8 @@ struct Command {
 
 struct Pass {
   std::vector<Command> commands;
+  // Metal 3: what useHeap and useResource made resident.
+  std::vector<Ref<Object>> named;
 };
 
 // One thing that a queue does at its turn.
@@ -99,13 +103,19 @@ struct Operation {
 
 struct Options {
   uint32_t seed = 1;
-  bool metal4 = true;
-  uint64_t memory_bytes = uint64_t{1} << 30;
+  int macos = 26;  // 26: Metal 4; 15: residency sets and math modes; 14: neither
+  uint64_t memory_bytes = uint64_t{4} << 30;
+  uint64_t working_set_bytes = 0;  // that Metal recommends; 0: all memory
   uint64_t max_threads = 1024;
   uint64_t threadgroup_memory_bytes = 32768;
+
+  bool metal4() const { return macos >= 26; }
+  // Of the environment variable KRSERVE_METAL_SIM, "macos=15,seed=7,memory_mib=512"; others as they
+  // are. An unknown word ends the process.
+  static Options from_environment();
 };
 
-// Why the next submission shall fail.
+// Why a submission shall fail: the code of its queue's domain, and the driver's words.
 struct Failure {
   long code;
   std::string text;
@@ -128,6 +138,10 @@ class Gpu {
   std::unique_ptr<Failure> take_failure();
   // The n-th allocation from now on finds no memory.
   void fail_allocation(uint64_t nth);
+  // The next library or pipeline is refused with this text.
+  void fail_compilation(const std::string& text);
+  bool take_compile_error(std::string& text);
+  uint64_t residency_requests() const { return residency_requests_; }
   // True when all queues are empty and all handlers have run.
   bool wait_idle(std::chrono::milliseconds timeout);
 
@@ -135,6 +149,8 @@ class Gpu {
 
   bool take_memory(uint64_t bytes);
   void give_memory(uint64_t bytes) { used_bytes_ -= bytes; }
+  void count_residency_request() { ++residency_requests_; }
+  uint64_t used_bytes() const { return used_bytes_; }
   void add(GpuQueue* queue);
   void remove(GpuQueue* queue);
   // A completion handler: runs at any later time, on a thread of the GPU's.
@@ -161,6 +177,8 @@ class Gpu {
   uint64_t fail_submission_in_ = 0;
   Failure failure_{};
   uint64_t fail_allocation_in_ = 0;
+  std::atomic<uint64_t> residency_requests_{0};
+  std::string compile_error_;
   std::vector<GpuQueue*> queues_;
   std::list<Operation> handlers_;
 };
@@ -176,7 +194,8 @@ class GpuQueue : public Object {
   void push(Operation operation);
   uint64_t next_pass() { return ++last_pass_; }
   uint64_t last_pass() const { return last_pass_; }
-  // Runs a pass's commands, one after the other. `residents`, if there, must hold what they use.
+  // Runs a pass's commands, one after the other, in an order that the barriers allow. What they use
+  // must be resident.
   void execute(Pass& pass, uint64_t number, const Clock& committed,
                const std::function<bool(const Use&)>& is_resident);
   // What this queue has waited for.

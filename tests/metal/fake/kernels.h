@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "device/metal/api/types.h"
+#include "kernels/dialect/simt.h"
+#include "kernels/single_source/kernel_ids.h"
 #include "metal/fake/objc_model.h"
 #include "metal/fake/resources.h"
 
@@ -36,6 +38,10 @@ struct HostKernel {
   std::vector<KernelArgument> arguments;
   uint64_t threadgroup_bytes = 0;
   std::function<void(const Launch&)> run;
+  // Of the dialect: one argument, DialectParams, with GPU addresses in it. Kernels for Metal alone
+  // have ids from kKernelCount on.
+  const kernels::SimtKernel* simt = nullptr;
+  kernels::single_source::KernelId id = kernels::single_source::KernelId::kKernelCount;
 };
 
 // From now on source that names the kernel has it.
@@ -45,6 +51,7 @@ class CompileOptions : public Object {
  public:
   const char* class_name() const override { return "MTLCompileOptions"; }
   void set_language(metal::MTLLanguageVersion) {}
+  void set_fast_math(bool) {}
   void set_math_mode(metal::MTLMathMode) {}
   void set_math_functions(metal::MTLMathFloatingPointFunctions) {}
 };
@@ -78,7 +85,7 @@ class Pipeline : public Object {
  public:
   explicit Pipeline(const HostKernel& kernel) : kernel_(kernel) {}
   const char* class_name() const override { return "MTLComputePipelineState"; }
-  NSUInteger max_threads() { return Gpu::get().options().max_threads; }
+  NSUInteger max_threads();
   NSUInteger simd_width() { return 32; }
   NSUInteger static_memory() { return kernel_.threadgroup_bytes; }
   const HostKernel& kernel() const { return kernel_; }

@@ -74,7 +74,8 @@ bool Object::responds_to(Selector selector) {
 const Method* ClassObject::find(Selector selector, bool of_class) const {
   for (const ClassObject* one = this; one; one = one->super_) {
     const auto& methods = of_class ? one->class_ : one->instance_;
-    if (const auto it = methods.find(selector); it != methods.end()) return &it->second;
+    const auto it = methods.find(selector);
+    if (it != methods.end() && it->second.since <= Runtime::get().macos) return &it->second;
   }
   return nullptr;
 }
@@ -130,6 +131,7 @@ std::map<std::string, int> Runtime::live_objects() {
 void Runtime::violate(Rule rule, const std::string& text) {
   const std::lock_guard lock(mutex);
   violations_.push_back({rule, text});
+  if (verbose) std::fprintf(stderr, "fake Metal: %s: %s\n", rule_name(rule), text.c_str());
 }
 
 std::vector<Violation> Runtime::violations() {
@@ -186,6 +188,20 @@ Object* Array::at(unsigned long index) {
   return nullptr;
 }
 
+Object* Dictionary::at(Object* key) {
+  const auto* const text = dynamic_cast<const String*>(key);
+  const auto it = text ? objects_.find(text->text()) : objects_.end();
+  return it == objects_.end() ? nullptr : it->second.get();
+}
+
+Dictionary* Error::user_info() {
+  std::map<std::string, Ref<Object>> objects;
+  if (underlying_) objects.emplace("NSUnderlyingError", underlying_.get());
+  auto* const info = new Dictionary(std::move(objects));
+  info->autorelease();
+  return info;
+}
+
 void set_error(Error** out, const char* domain, long code, const std::string& text) {
   if (!out) return;
   *out = new Error(domain, code, text);
@@ -193,6 +209,24 @@ void set_error(Error** out, const char* domain, long code, const std::string& te
 }
 
 namespace {
+
+class ProcessInfo : public Object {
+ public:
+  const char* class_name() const override { return "NSProcessInfo"; }
+  String* version_text() {
+    return make_string("Version " + std::to_string(Runtime::get().macos) + ".0 (Build fake)");
+  }
+  bool is_at_least(metal::NSOperatingSystemVersion version) {
+    const int macos = Runtime::get().macos;
+    if (version.major != macos) return version.major < macos;
+    return version.minor <= 0 && version.patch <= 0;
+  }
+};
+
+ProcessInfo* process_info() {
+  static auto* const one = new ProcessInfo;
+  return one;
+}
 
 Object* new_plain() {
   violate(Rule::kUnknownSelector, "+new of a class that cannot be made so");
@@ -225,9 +259,15 @@ void register_foundation() {
   ClassBuilder("NSError")
       .on<&Error::code>("code")
       .on<&Error::domain>("domain")
-      .on<&Error::description>("localizedDescription");
+      .on<&Error::description>("localizedDescription")
+      .on<&Error::user_info>("userInfo");
+  ClassBuilder("NSDictionary").on<&Dictionary::at>("objectForKey:");
   ClassBuilder("NSArray").on<&Array::count>("count").on<&Array::at>("objectAtIndex:");
   ClassBuilder("NSURL").on_class<&file_url>("fileURLWithPath:");
+  ClassBuilder("NSProcessInfo")
+      .on_class<&process_info>("processInfo")
+      .on<&ProcessInfo::version_text>("operatingSystemVersionString")
+      .on<&ProcessInfo::is_at_least>("isOperatingSystemAtLeastVersion:");
 }
 
 }  // namespace krserve::fake_metal
@@ -265,7 +305,9 @@ extern "C" krserve::fake_metal::Imp kr_fake_objc_lookup(krserve::fake_metal::Obj
 }
 
 extern "C" void* objc_getClass(const char* name) {
-  return krserve::fake_metal::Runtime::get().find_class(name);
+  using krserve::fake_metal::Runtime;
+  auto* const found = Runtime::get().find_class(name);
+  return found && found->since <= Runtime::get().macos ? found : nullptr;
 }
 
 extern "C" const objc_selector* sel_registerName(const char* name) {

@@ -79,6 +79,7 @@ class Ref {
 struct Method {
   Imp imp;
   std::string encoding;
+  int since = 0;  // macOS that has it
 };
 
 class ClassObject : public Object {
@@ -88,6 +89,8 @@ class ClassObject : public Object {
   const std::string& name() const { return name_; }
   const Method* find(Selector selector, bool of_class) const;
   std::map<Selector, Method>& methods(bool of_class) { return of_class ? class_ : instance_; }
+
+  int since = 0;
 
  private:
   std::string name_;
@@ -109,12 +112,16 @@ class Runtime {
   // By class, without classes themselves.
   std::map<std::string, int> live_objects();
 
+  // Told on stderr too where `verbose` is set.
   void violate(Rule rule, const std::string& text);
   std::vector<Violation> violations();
   void clear_violations();
 
   std::recursive_mutex mutex;
   std::condition_variable_any changed;
+  // The system's major version: selectors and classes of later ones are unknown.
+  int macos = 26;
+  bool verbose = false;
 
  private:
   friend class Object;
@@ -153,21 +160,32 @@ class String : public Object {
 // Autoreleased.
 String* make_string(const std::string& text);
 
+class Dictionary : public Object {
+ public:
+  explicit Dictionary(std::map<std::string, Ref<Object>> objects) : objects_(std::move(objects)) {}
+  const char* class_name() const override { return "NSDictionary"; }
+  Object* at(Object* key);
+
+ private:
+  std::map<std::string, Ref<Object>> objects_;
+};
+
 class Error : public Object {
  public:
-  Error(std::string domain, long code, std::string text)
-      : domain_(std::move(domain)), code_(code), text_(std::move(text)) {}
+  Error(std::string domain, long code, std::string text, Error* underlying = nullptr)
+      : domain_(std::move(domain)), code_(code), text_(std::move(text)), underlying_(underlying) {}
   const char* class_name() const override { return "NSError"; }
   long code() { return code_; }
   String* domain() { return make_string(domain_); }
   String* description() { return make_string(text_); }
+  Dictionary* user_info();
 
  private:
   std::string domain_;
   long code_;
   std::string text_;
+  Ref<Error> underlying_;
 };
-
 class Array : public Object {
  public:
   explicit Array(std::vector<Ref<Object>> objects) : objects_(std::move(objects)) {}
@@ -253,6 +271,17 @@ class ClassBuilder {
   ClassBuilder(const std::string& name, const std::string& super = "NSObject")
       : class_(Runtime::get().add_class(name, super)) {}
 
+  // What follows.
+  ClassBuilder& since(int macos) {
+    since_ = macos;
+    return *this;
+  }
+  // A class made by name.
+  ClassBuilder& of(int macos) {
+    class_.since = macos;
+    return since(macos);
+  }
+
   template <auto kMember, Nil kNil = Nil::kRefused>
   ClassBuilder& on(const char* selector) {
     return add(selector, Bound<kMember, kNil>::method(), false);
@@ -264,15 +293,18 @@ class ClassBuilder {
 
  private:
   ClassBuilder& add(const char* selector, Method method, bool of_class) {
+    method.since = since_;
     class_.methods(of_class)[Runtime::get().intern(selector)] = std::move(method);
     return *this;
   }
 
   ClassObject& class_;
+  int since_ = 0;
 };
 
 // Fills the table of classes; runs once, before the first look-up.
 void register_foundation();
 void register_metal();
+void register_capture();
 
 }  // namespace krserve::fake_metal

@@ -1,5 +1,6 @@
 #include "metal/fake/queues.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace krserve::fake_metal {
@@ -27,6 +28,20 @@ void note_uses(const Pass& pass, uint32_t queue, uint64_t number) {
       }
     }
   }
+}
+
+// As the system makes it: the outer error stands for the commit, what happened lies within.
+Ref<Error> commit_error(const Failure& failure) {
+  constexpr const char* kDomain = "MTL4CommandQueueErrorDomain";
+  auto* const inner = new Error(kDomain, failure.code, failure.text);
+  auto* const outer = new Error(kDomain, failure.code,
+                                "The operation couldn't be completed. (" + std::string(kDomain) +
+                                    " error " + std::to_string(failure.code) + ".)",
+                                inner);
+  inner->release();
+  const Ref<Error> kept(outer);
+  outer->release();
+  return kept;
 }
 
 }  // namespace
@@ -116,6 +131,7 @@ void CommandBuffer::commit() {
     return;
   }
   status_ = MTLCommandBufferStatus::kCommitted;
+  for (const auto& set : queue_->sets_) sets_.push_back(set);
   ++queue_->committed_;
   failure_ = Gpu::get().take_failure();
   const Clock host = Gpu::get().host_clock;
@@ -136,8 +152,29 @@ void CommandBuffer::push_pass(std::shared_ptr<Pass> pass, const Clock& host) {
   note_uses(*pass, queue_->number(), last_pass_);
   const Ref<CommandBuffer> self(this);
   queue_->push({nullptr, [self, pass, host, number = last_pass_] {
-                  if (!self->failure_) self->queue_->execute(*pass, number, host, nullptr);
+                  if (self->failure_) return;
+                  self->queue_->execute(*pass, number, host, [&](const Use& use) {
+                    return self->is_resident(*pass, use);
+                  });
                 }});
+}
+
+// What an encoder is given by itself, Metal 3 makes resident.
+bool CommandBuffer::is_resident(const Pass& pass, const Use& use) const {
+  if (!use.by_address) return true;
+  const auto holds = [&use](const auto& set) { return set->holds(use); };
+  return std::any_of(sets_.begin(), sets_.end(), holds) ||
+         std::any_of(pass.named.begin(), pass.named.end(), [&use](const auto& one) {
+           return one.get() == use.buffer || one.get() == use.buffer->heap();
+         });
+}
+
+void CommandBuffer::use_set(ResidencySet* set) {
+  if (may_encode("useResidencySet")) add_residency_set(sets_, set);
+}
+
+void CommandQueue::remove_set(ResidencySet* set) {
+  std::erase_if(sets_, [set](const auto& one) { return one.get() == set; });
 }
 
 // What a failed command buffer would have signalled stays unsignalled.
@@ -332,10 +369,7 @@ void CommandQueue4::commit(CommandBuffer4* const* buffers, NSUInteger count,
           feedback->start = submission->start;
           feedback->stop = now_s();
           if (const Failure* const failure = submission->failure.get()) {
-            auto* const error =
-                new Error("MTL4CommandQueueErrorDomain", failure->code, failure->text);
-            feedback->failure = Ref<Error>(error);
-            error->release();
+            feedback->failure = commit_error(*failure);
           }
           const Ref<CommitFeedback> kept(feedback);
           feedback->release();

@@ -12,6 +12,8 @@ class CommandQueue : public GpuQueue {
   explicit CommandQueue(NSUInteger max_buffers) : max_buffers_(max_buffers) {}
   const char* class_name() const override { return "MTLCommandQueue"; }
   class CommandBuffer* command_buffer();
+  void add_set(ResidencySet* set) { add_residency_set(sets_, set); }
+  void remove_set(ResidencySet* set);
 
  private:
   friend class CommandBuffer;
@@ -19,6 +21,7 @@ class CommandQueue : public GpuQueue {
   NSUInteger max_buffers_;
   NSUInteger open_ = 0;       // made and not ended
   NSUInteger committed_ = 0;  // of these
+  ResidencySets sets_;
 };
 
 class CommandBuffer : public Recorder {
@@ -29,6 +32,7 @@ class CommandBuffer : public Recorder {
   void keep(Object* object) override { kept_.emplace_back(object); }
 
   void set_label(String*) {}
+  void use_set(ResidencySet* set);
   BlitEncoder* blit_encoder();
   ComputeEncoder3* compute_encoder(metal::MTLDispatchType type);
   void encode_signal(Event* event, uint64_t value);
@@ -52,6 +56,7 @@ class CommandBuffer : public Recorder {
   bool may_encode(const char* what);
   std::shared_ptr<Pass> new_pass();
   void push_pass(std::shared_ptr<Pass> pass, const Clock& host);
+  bool is_resident(const Pass& pass, const Use& use) const;
   void push_event(const EventStep& step);
   void complete();
   void run_handlers();
@@ -60,6 +65,7 @@ class CommandBuffer : public Recorder {
   metal::MTLCommandBufferStatus status_ = metal::MTLCommandBufferStatus::kNotEnqueued;
   bool handled_ = false;
   std::vector<Step> steps_;
+  ResidencySets sets_;
   std::vector<Ref<Object>> kept_;
   std::vector<std::shared_ptr<RawBlock>> handlers_;
   std::shared_ptr<Failure> failure_;
@@ -140,6 +146,9 @@ class CommandQueue4 : public GpuQueue {
  public:
   const char* class_name() const override { return "MTL4CommandQueue"; }
   void commit(CommandBuffer4* const* buffers, NSUInteger count, CommitOptions* options);
+  void commit_plain(CommandBuffer4* const* buffers, NSUInteger count) {
+    commit(buffers, count, nullptr);
+  }
   void signal(Event* event, uint64_t value);
   void wait(Event* event, uint64_t value);
   void add_set(ResidencySet* set) { add_residency_set(sets_, set); }

@@ -1,5 +1,7 @@
 #include "metal/fake/resources.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -9,8 +11,10 @@ namespace {
 using metal::MTLHazardTrackingMode;
 using metal::MTLStorageMode;
 
-constexpr uint64_t kPageBytes = 16384;
-constexpr int kPoison = 0xa5;  // new memory holds what it held before
+// Of this machine, as the back end asks for it; 16 KiB on a Mac.
+const uint64_t kPageBytes = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+constexpr int kPoison = 0xa5;                            // new memory holds what it held before
+constexpr uint64_t kPoisonedBytes = uint64_t{32} << 20;  // the rest stays untouched, not in RAM
 
 std::map<uint64_t, Buffer*>& addresses() {
   static auto* const map = new std::map<uint64_t, Buffer*>;
@@ -37,12 +41,12 @@ bool is_good(MTLStorageMode storage, NSUInteger bytes) {
 
 std::shared_ptr<Memory> make_memory(uint64_t bytes, bool tracked) {
   auto memory = std::make_shared<Memory>();
-  memory->storage = std::make_unique<std::byte[]>(bytes + kPageBytes);
+  memory->storage = std::make_unique_for_overwrite<std::byte[]>(bytes + kPageBytes);
   const auto address = reinterpret_cast<uintptr_t>(memory->storage.get());
   memory->bytes = memory->storage.get() + (kPageBytes - address % kPageBytes) % kPageBytes;
   memory->size = bytes;
   memory->tracked = tracked;
-  std::memset(memory->bytes, kPoison, bytes);
+  std::memset(memory->bytes, kPoison, std::min(bytes, kPoisonedBytes));
   return memory;
 }
 
@@ -117,7 +121,7 @@ Buffer* Buffer::make_no_copy(void* pages, NSUInteger length, MTLResourceOptions 
     return nullptr;
   }
   if (reinterpret_cast<uintptr_t>(pages) % kPageBytes || length % kPageBytes) {
-    violate(Rule::kNoCopyAlignment, "address and length are multiples of a page of 16 KiB");
+    violate(Rule::kNoCopyAlignment, "address and length are multiples of a page");
     return nullptr;
   }
   auto memory = std::make_shared<Memory>();
@@ -157,7 +161,10 @@ void Event::signal(uint64_t value, const Clock& ended) {
     return;
   }
   value_ = value;
-  signals_.push_back({value, ended});
+  // Whoever has waited for this value has waited for those before it.
+  Clock all = ended;
+  if (!signals_.empty()) all.merge(signals_.back().ended);
+  signals_.push_back({value, all});
   Runtime::get().changed.notify_all();
 }
 

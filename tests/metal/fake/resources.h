@@ -106,7 +106,7 @@ class Event : public Object {
  public:
   const char* class_name() const override { return "MTLSharedEvent"; }
   uint64_t value() { return observe(), value_; }
-  void set_value(uint64_t value) { signal(value, Clock()); }
+  void set_value(uint64_t value) { signal(value, Gpu::get().host_clock); }
   bool wait_until(uint64_t value, uint64_t timeout_ms);
 
   // The GPU's side.
@@ -138,7 +138,7 @@ class ResidencySet : public Object {
   void add(Allocation* allocation);
   void remove(Allocation* allocation);
   void commit();
-  void request() {}
+  void request() { Gpu::get().count_residency_request(); }
   void end_residency() {}
   bool holds(const Use& use) const;
 

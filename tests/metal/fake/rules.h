@@ -44,7 +44,8 @@ namespace krserve::fake_metal {
   X(kEmptyDispatch, "empty-dispatch")                 \
   X(kThreadgroupSize, "threadgroup-size")             \
   X(kThreadgroupMemory, "threadgroup-memory")         \
-  X(kMissingBarrier, "missing-barrier")
+  X(kMissingBarrier, "missing-barrier")               \
+  X(kKernelFault, "kernel-fault")
 
 enum class Rule {
 #define KR_RULE(name, text) name,

@@ -204,7 +204,7 @@ TEST_F(SchedulerTest, StepParamsHoldRowsSamplesAndPages) {
   const auto last = read<ops::StepRow>(bytes, layout.rows_offset + 19 * sizeof(ops::StepRow));
   EXPECT_EQ(last.token, 1);
   EXPECT_EQ(last.position, 19U);
-  EXPECT_EQ(last.flags, 0U);
+  EXPECT_EQ(last.flags, ops::kRowPrompt);
   EXPECT_EQ(read<ops::SampleRow>(bytes, layout.samples_offset).row, 19U);
   EXPECT_EQ(read<uint32_t>(bytes, layout.pages_offset + 4), plan.parts[0].pages[1]);
   EXPECT_EQ(bytes.size(), layout.pages_offset + 8);
@@ -279,8 +279,8 @@ TEST_F(SchedulerTest, PenaltiesCountThePromptOnceAndOutputOfARecomputedSequence)
   const auto flags = [&](uint32_t row) {
     return read<ops::StepRow>(bytes, layout.rows_offset + row * sizeof(ops::StepRow)).flags;
   };
-  EXPECT_EQ(flags(0), ops::kRowClearCounts | ops::kRowCountPrompt);
-  EXPECT_EQ(flags(2), ops::kRowCountPrompt);
+  EXPECT_EQ(flags(0), ops::kRowClearCounts | ops::kRowCountPrompt | ops::kRowPrompt);
+  EXPECT_EQ(flags(2), ops::kRowCountPrompt | ops::kRowPrompt);
   write_step_params(scheduler_->plan(), {8, 4}, bytes);
   EXPECT_EQ(flags(0), 0U);  // counted when it was drawn
   a->tokens.insert(a->tokens.end(), {7, 7});
@@ -288,9 +288,41 @@ TEST_F(SchedulerTest, PenaltiesCountThePromptOnceAndOutputOfARecomputedSequence)
   scheduler_->step_ended(a);
   scheduler_->step_ended(a);
   write_step_params(scheduler_->plan(), {8, 4}, bytes);
-  EXPECT_EQ(flags(0), ops::kRowClearCounts | ops::kRowCountPrompt);
+  EXPECT_EQ(flags(0), ops::kRowClearCounts | ops::kRowCountPrompt | ops::kRowPrompt);
   EXPECT_EQ(flags(3), ops::kRowCountOutput);
   EXPECT_EQ(flags(4), ops::kRowCountOutput);
+}
+
+// A row's role is its position's, whatever computes it: chunks, decoding, decoding again.
+TEST_F(SchedulerTest, RowsOfThePromptAreFlaggedInEveryStep) {
+  make(8, 2, 16);
+  const SequencePtr a = add(20, 8);
+  std::vector<bool> steps;
+  const auto prompts = [&]() {
+    const StepPlan plan = scheduler_->plan();
+    steps.push_back(plan.has_prompt());
+    std::vector<std::byte> bytes;
+    write_step_params(plan, {32, 4}, bytes);
+    std::string roles;
+    for (uint32_t i = 0; i < plan.rows; ++i) {
+      const uint64_t at = ops::step_layout(32, 4).rows_offset + i * sizeof(ops::StepRow);
+      roles += read<ops::StepRow>(bytes, at).flags == ops::kRowPrompt ? 'p' : '-';
+    }
+    return roles;
+  };
+  EXPECT_EQ(prompts(), std::string(16, 'p'));
+  EXPECT_EQ(prompts(), "pppp");
+  EXPECT_EQ(prompts(), "-");
+  add(1, 8);  // its only row is the prompt's
+  EXPECT_EQ(prompts(), "-p");
+  EXPECT_EQ(prompts(), "--");
+  a->tokens.insert(a->tokens.end(), {7, 7, 7, 7});
+  scheduler_->preempt(a);
+  for (int i = 0; i < 5; ++i) scheduler_->step_ended(a);
+  EXPECT_EQ(prompts(), "-" + std::string(16, 'p'));
+  EXPECT_EQ(prompts(), "-pppp----");
+  EXPECT_EQ(prompts(), "--");
+  EXPECT_EQ(steps, (std::vector<bool>{true, true, false, true, false, true, true, false}));
 }
 
 }  // namespace

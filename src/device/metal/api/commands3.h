@@ -43,12 +43,19 @@ class MTLComputeCommandEncoder : public MTLCommandEncoder {
   void dispatch(MTLSize groups, MTLSize threads) { send<msg::Dispatch>(this, groups, threads); }
   // Between dispatches of this encoder; of use with MTLDispatchType::kConcurrent.
   void memory_barrier(MTLBarrierScope scope) { send<msg::MemoryBarrier>(this, scope); }
+  // Both: resident for the dispatches that follow in this encoder, which find it by address.
+  void use_heap(const MTLHeap* heap) { send<msg::UseHeap>(this, heap); }
+  void use_resource(const MTLBuffer* buffer, MTLResourceUsage usage) {
+    send<msg::UseResource>(this, buffer, usage);
+  }
 };
 
 // Retains what its commands use until it has completed.
 class MTLCommandBuffer : public NSObject {
  public:
   void set_label(const NSString* label) { send<msg::BufferSetLabel>(this, label); }
+  // macOS 15, as are the queue's.
+  void use_residency_set(const MTLResidencySet* set) { send<msg::UseSet3>(this, set); }
   // Encoders are autoreleased; one at a time.
   MTLBlitCommandEncoder* blit_encoder() { return send<msg::BlitEncoder>(this); }
   MTLComputeCommandEncoder* compute_encoder(MTLDispatchType type) {
@@ -78,6 +85,8 @@ class MTLCommandQueue : public NSObject {
  public:
   // Autoreleased. Waits while as many as the queue allows have not completed.
   MTLCommandBuffer* command_buffer() { return send<msg::CommandBuffer>(this); }
+  void add_residency_set(const MTLResidencySet* set) { send<msg::QueueAddSet3>(this, set); }
+  void remove_residency_set(const MTLResidencySet* set) { send<msg::QueueRemoveSet3>(this, set); }
 };
 
 }  // namespace krserve::metal

@@ -91,7 +91,9 @@ class MTL4CommitOptions : public NSObject {
 
 class MTL4CommandQueue : public NSObject {
  public:
-  // `options` may be null.
+  void commit(const MTL4CommandBuffer* const* buffers, NSUInteger count) {
+    send<msg::QueueCommitPlain4>(this, buffers, count);
+  }
   void commit(const MTL4CommandBuffer* const* buffers, NSUInteger count,
               const MTL4CommitOptions* options) {
     send<msg::QueueCommit4>(this, buffers, count, options);

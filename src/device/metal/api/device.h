@@ -1,18 +1,37 @@
 // The Metal device: makes everything else. Objects of its "new" methods belong to the caller.
 #pragma once
 
+#include "device/metal/api/capture.h"
 #include "device/metal/api/commands3.h"
 #include "device/metal/api/commands4.h"
 
 namespace krserve::metal {
 
+// macOS 14.
+class MTLArchitecture : public NSObject {
+ public:
+  // "applegpu_g15s".
+  NSString* name() const { return send<msg::ArchitectureName>(this); }
+};
+
 class MTLDevice : public NSObject {
  public:
   NSString* name() const { return send<msg::DeviceName>(this); }
+  MTLArchitecture* architecture() const { return send<msg::DeviceArchitecture>(this); }
+  uint64_t registry_id() const { return send<msg::RegistryId>(this); }
   bool has_unified_memory() const { return send<msg::HasUnifiedMemory>(this); }
   bool supports(MTLGPUFamily family) const { return send<msg::SupportsFamily>(this, family); }
   uint64_t recommended_max_working_set_size() const { return send<msg::WorkingSetSize>(this); }
   NSUInteger max_buffer_length() const { return send<msg::MaxBufferLength>(this); }
+  NSUInteger max_threadgroup_memory_length() const {
+    return send<msg::DeviceThreadgroupMemory>(this);
+  }
+  // Of this process.
+  NSUInteger current_allocated_size() const { return send<msg::DeviceAllocatedSize>(this); }
+  // Of the host's and the GPU's clock, at one moment.
+  void sample_timestamps(uint64_t* host, uint64_t* gpu) {
+    send<msg::SampleTimestamps>(this, host, gpu);
+  }
 
   MTLSizeAndAlign heap_buffer_size_and_align(NSUInteger length, MTLResourceOptions options) const {
     return send<msg::HeapSizeAndAlign>(this, length, options);

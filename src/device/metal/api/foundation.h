@@ -19,11 +19,23 @@ class NSString : public NSObject {
   }
 };
 
+class NSDictionary : public NSObject {
+ public:
+  // Null if there is none.
+  NSObject* object_for(const NSObject* key) const { return send<msg::DictionaryObject>(this, key); }
+};
+
 class NSError : public NSObject {
  public:
   NSInteger code() const { return send<msg::ErrorCode>(this); }
   NSString* domain() const { return send<msg::ErrorDomain>(this); }
   NSString* localized_description() const { return send<msg::ErrorDescription>(this); }
+  // What caused it, or null. Metal 4 tells the driver's words there alone.
+  NSError* underlying() const {
+    const NSDictionary* const info = send<msg::ErrorUserInfo>(this);
+    const NSString* const key = NSString::from("NSUnderlyingError");
+    return info ? reinterpret_cast<NSError*>(info->object_for(key)) : nullptr;
+  }
 };
 
 class NSArray : public NSObject {
@@ -37,6 +49,16 @@ class NSURL : public NSObject {
   // Autoreleased.
   static NSURL* file(const std::string& path) {
     return send_class<msg::FileUrl>(NSString::from(path));
+  }
+};
+
+class NSProcessInfo : public NSObject {
+ public:
+  static NSProcessInfo* get() { return send_class<msg::ProcessInfo>(); }
+  // "Version 26.1 (Build 25B78)", in the user's language.
+  NSString* system_version_text() const { return send<msg::SystemVersionText>(this); }
+  bool system_is_at_least(NSOperatingSystemVersion version) const {
+    return send<msg::SystemIsAtLeast>(this, version);
   }
 };
 

@@ -9,6 +9,8 @@ class MTLCompileOptions : public NSObject {
  public:
   static constexpr const char* kClassName = "MTLCompileOptions";
   void set_language_version(MTLLanguageVersion version) { send<msg::SetLanguage>(this, version); }
+  // Before macOS 15, which has math modes instead.
+  void set_fast_math_enabled(bool enabled) { send<msg::SetFastMath>(this, enabled); }
   void set_math_mode(MTLMathMode mode) { send<msg::SetMathMode>(this, mode); }
   void set_math_functions(MTLMathFloatingPointFunctions functions) {
     send<msg::SetMathFunctions>(this, functions);

@@ -16,27 +16,40 @@ using FeedbackBlock = Block<void(MTL4CommitFeedback*)>;
 using DeallocatorBlock = Block<void(void*, NSUInteger)>;
 
 // X(name, kind, receiver's class or protocol, selector, signature)
-#define KR_FOUNDATION_MESSAGES(X)                                                        \
-  X(New, kClass, "NSObject", "new", NSObject*())                                         \
-  X(Retain, kInstance, "NSObject", "retain", NSObject*())                                \
-  X(Release, kInstance, "NSObject", "release", void())                                   \
-  X(RespondsToSelector, kInstance, "NSObject", "respondsToSelector:", bool(Selector))    \
-  X(PoolDrain, kInstance, "NSAutoreleasePool", "drain", void())                          \
-  X(StringWithUtf8, kClass, "NSString", "stringWithUTF8String:", NSString*(const char*)) \
-  X(StringUtf8, kInstance, "NSString", "UTF8String", const char*())                      \
-  X(ErrorCode, kInstance, "NSError", "code", NSInteger())                                \
-  X(ErrorDomain, kInstance, "NSError", "domain", NSString*())                            \
-  X(ErrorDescription, kInstance, "NSError", "localizedDescription", NSString*())         \
-  X(ArrayCount, kInstance, "NSArray", "count", NSUInteger())                             \
-  X(ArrayObject, kInstance, "NSArray", "objectAtIndex:", NSObject*(NSUInteger))          \
-  X(FileUrl, kClass, "NSURL", "fileURLWithPath:", NSURL*(const NSString*))
+#define KR_FOUNDATION_MESSAGES(X)                                                               \
+  X(New, kClass, "NSObject", "new", NSObject*())                                                \
+  X(Retain, kInstance, "NSObject", "retain", NSObject*())                                       \
+  X(Release, kInstance, "NSObject", "release", void())                                          \
+  X(RespondsToSelector, kInstance, "NSObject", "respondsToSelector:", bool(Selector))           \
+  X(PoolDrain, kInstance, "NSAutoreleasePool", "drain", void())                                 \
+  X(StringWithUtf8, kClass, "NSString", "stringWithUTF8String:", NSString*(const char*))        \
+  X(StringUtf8, kInstance, "NSString", "UTF8String", const char*())                             \
+  X(ErrorCode, kInstance, "NSError", "code", NSInteger())                                       \
+  X(ErrorDomain, kInstance, "NSError", "domain", NSString*())                                   \
+  X(ErrorDescription, kInstance, "NSError", "localizedDescription", NSString*())                \
+  X(ErrorUserInfo, kInstance, "NSError", "userInfo", NSDictionary*())                           \
+  X(DictionaryObject, kInstance, "NSDictionary", "objectForKey:", NSObject*(const NSObject*))   \
+  X(ArrayCount, kInstance, "NSArray", "count", NSUInteger())                                    \
+  X(ArrayObject, kInstance, "NSArray", "objectAtIndex:", NSObject*(NSUInteger))                 \
+  X(FileUrl, kClass, "NSURL", "fileURLWithPath:", NSURL*(const NSString*))                      \
+  X(ProcessInfo, kClass, "NSProcessInfo", "processInfo", NSProcessInfo*())                      \
+  X(SystemVersionText, kInstance, "NSProcessInfo", "operatingSystemVersionString", NSString*()) \
+  X(SystemIsAtLeast, kInstance, "NSProcessInfo",                                                \
+    "isOperatingSystemAtLeastVersion:", bool(NSOperatingSystemVersion))
 
 #define KR_METAL_DEVICE_MESSAGES(X)                                                                \
   X(DeviceName, kInstance, "MTLDevice", "name", NSString*())                                       \
+  X(DeviceArchitecture, kInstance, "MTLDevice", "architecture", MTLArchitecture*())                \
+  X(ArchitectureName, kInstance, "MTLArchitecture", "name", NSString*())                           \
+  X(RegistryId, kInstance, "MTLDevice", "registryID", uint64_t())                                  \
   X(HasUnifiedMemory, kInstance, "MTLDevice", "hasUnifiedMemory", bool())                          \
   X(SupportsFamily, kInstance, "MTLDevice", "supportsFamily:", bool(MTLGPUFamily))                 \
   X(WorkingSetSize, kInstance, "MTLDevice", "recommendedMaxWorkingSetSize", uint64_t())            \
   X(MaxBufferLength, kInstance, "MTLDevice", "maxBufferLength", NSUInteger())                      \
+  X(DeviceThreadgroupMemory, kInstance, "MTLDevice", "maxThreadgroupMemoryLength", NSUInteger())   \
+  X(DeviceAllocatedSize, kInstance, "MTLDevice", "currentAllocatedSize", NSUInteger())             \
+  X(SampleTimestamps, kInstance, "MTLDevice",                                                      \
+    "sampleTimestamps:gpuTimestamp:", void(uint64_t*, uint64_t*))                                  \
   X(HeapSizeAndAlign, kInstance, "MTLDevice",                                                      \
     "heapBufferSizeAndAlignWithLength:options:", MTLSizeAndAlign(NSUInteger, MTLResourceOptions))  \
   X(NewHeap, kInstance, "MTLDevice", "newHeapWithDescriptor:", MTLHeap*(const MTLHeapDescriptor*)) \
@@ -89,6 +102,7 @@ using DeallocatorBlock = Block<void(void*, NSUInteger)>;
 
 #define KR_METAL_LIBRARY_MESSAGES(X)                                                              \
   X(SetLanguage, kInstance, "MTLCompileOptions", "setLanguageVersion:", void(MTLLanguageVersion)) \
+  X(SetFastMath, kInstance, "MTLCompileOptions", "setFastMathEnabled:", void(bool))               \
   X(SetMathMode, kInstance, "MTLCompileOptions", "setMathMode:", void(MTLMathMode))               \
   X(SetMathFunctions, kInstance, "MTLCompileOptions",                                             \
     "setMathFloatingPointFunctions:", void(MTLMathFloatingPointFunctions))                        \
@@ -101,46 +115,55 @@ using DeallocatorBlock = Block<void(void*, NSUInteger)>;
   X(StaticMemory, kInstance, "MTLComputePipelineState", "staticThreadgroupMemoryLength",          \
     NSUInteger())
 
-#define KR_METAL3_MESSAGES(X)                                                                   \
-  X(CommandBuffer, kInstance, "MTLCommandQueue", "commandBuffer", MTLCommandBuffer*())          \
-  X(BufferSetLabel, kInstance, "MTLCommandBuffer", "setLabel:", void(const NSString*))          \
-  X(BlitEncoder, kInstance, "MTLCommandBuffer", "blitCommandEncoder", MTLBlitCommandEncoder*()) \
-  X(ComputeEncoder, kInstance, "MTLCommandBuffer",                                              \
-    "computeCommandEncoderWithDispatchType:", MTLComputeCommandEncoder*(MTLDispatchType))       \
-  X(EncodeSignal, kInstance, "MTLCommandBuffer",                                                \
-    "encodeSignalEvent:value:", void(const MTLEvent*, uint64_t))                                \
-  X(EncodeWait, kInstance, "MTLCommandBuffer",                                                  \
-    "encodeWaitForEvent:value:", void(const MTLEvent*, uint64_t))                               \
-  X(AddCompleted, kInstance, "MTLCommandBuffer",                                                \
-    "addCompletedHandler:", void(const CompletedBlock*))                                        \
-  X(Commit, kInstance, "MTLCommandBuffer", "commit", void())                                    \
-  X(WaitCompleted, kInstance, "MTLCommandBuffer", "waitUntilCompleted", void())                 \
-  X(Status, kInstance, "MTLCommandBuffer", "status", MTLCommandBufferStatus())                  \
-  X(BufferError, kInstance, "MTLCommandBuffer", "error", NSError*())                            \
-  X(BufferStartTime, kInstance, "MTLCommandBuffer", "GPUStartTime", double())                   \
-  X(BufferEndTime, kInstance, "MTLCommandBuffer", "GPUEndTime", double())                       \
-  X(EndEncoding, kInstance, "MTLCommandEncoder", "endEncoding", void())                         \
-  X(BlitCopy, kInstance, "MTLBlitCommandEncoder",                                               \
-    "copyFromBuffer:sourceOffset:toBuffer:destinationOffset:size:",                             \
-    void(const MTLBuffer*, NSUInteger, const MTLBuffer*, NSUInteger, NSUInteger))               \
-  X(BlitFill, kInstance, "MTLBlitCommandEncoder",                                               \
-    "fillBuffer:range:value:", void(const MTLBuffer*, NSRange, uint8_t))                        \
-  X(SetPipeline, kInstance, "MTLComputeCommandEncoder",                                         \
-    "setComputePipelineState:", void(const MTLComputePipelineState*))                           \
-  X(SetBuffer, kInstance, "MTLComputeCommandEncoder",                                           \
-    "setBuffer:offset:atIndex:", void(const MTLBuffer*, NSUInteger, NSUInteger))                \
-  X(SetBytes, kInstance, "MTLComputeCommandEncoder",                                            \
-    "setBytes:length:atIndex:", void(const void*, NSUInteger, NSUInteger))                      \
-  X(SetThreadgroupMemory, kInstance, "MTLComputeCommandEncoder",                                \
-    "setThreadgroupMemoryLength:atIndex:", void(NSUInteger, NSUInteger))                        \
-  X(Dispatch, kInstance, "MTLComputeCommandEncoder",                                            \
-    "dispatchThreadgroups:threadsPerThreadgroup:", void(MTLSize, MTLSize))                      \
-  X(MemoryBarrier, kInstance, "MTLComputeCommandEncoder",                                       \
-    "memoryBarrierWithScope:", void(MTLBarrierScope))
+#define KR_METAL3_MESSAGES(X)                                                                     \
+  X(CommandBuffer, kInstance, "MTLCommandQueue", "commandBuffer", MTLCommandBuffer*())            \
+  X(QueueAddSet3, kInstance, "MTLCommandQueue", "addResidencySet:", void(const MTLResidencySet*)) \
+  X(QueueRemoveSet3, kInstance, "MTLCommandQueue",                                                \
+    "removeResidencySet:", void(const MTLResidencySet*))                                          \
+  X(BufferSetLabel, kInstance, "MTLCommandBuffer", "setLabel:", void(const NSString*))            \
+  X(UseSet3, kInstance, "MTLCommandBuffer", "useResidencySet:", void(const MTLResidencySet*))     \
+  X(BlitEncoder, kInstance, "MTLCommandBuffer", "blitCommandEncoder", MTLBlitCommandEncoder*())   \
+  X(ComputeEncoder, kInstance, "MTLCommandBuffer",                                                \
+    "computeCommandEncoderWithDispatchType:", MTLComputeCommandEncoder*(MTLDispatchType))         \
+  X(EncodeSignal, kInstance, "MTLCommandBuffer",                                                  \
+    "encodeSignalEvent:value:", void(const MTLEvent*, uint64_t))                                  \
+  X(EncodeWait, kInstance, "MTLCommandBuffer",                                                    \
+    "encodeWaitForEvent:value:", void(const MTLEvent*, uint64_t))                                 \
+  X(AddCompleted, kInstance, "MTLCommandBuffer",                                                  \
+    "addCompletedHandler:", void(const CompletedBlock*))                                          \
+  X(Commit, kInstance, "MTLCommandBuffer", "commit", void())                                      \
+  X(WaitCompleted, kInstance, "MTLCommandBuffer", "waitUntilCompleted", void())                   \
+  X(Status, kInstance, "MTLCommandBuffer", "status", MTLCommandBufferStatus())                    \
+  X(BufferError, kInstance, "MTLCommandBuffer", "error", NSError*())                              \
+  X(BufferStartTime, kInstance, "MTLCommandBuffer", "GPUStartTime", double())                     \
+  X(BufferEndTime, kInstance, "MTLCommandBuffer", "GPUEndTime", double())                         \
+  X(EndEncoding, kInstance, "MTLCommandEncoder", "endEncoding", void())                           \
+  X(BlitCopy, kInstance, "MTLBlitCommandEncoder",                                                 \
+    "copyFromBuffer:sourceOffset:toBuffer:destinationOffset:size:",                               \
+    void(const MTLBuffer*, NSUInteger, const MTLBuffer*, NSUInteger, NSUInteger))                 \
+  X(BlitFill, kInstance, "MTLBlitCommandEncoder",                                                 \
+    "fillBuffer:range:value:", void(const MTLBuffer*, NSRange, uint8_t))                          \
+  X(SetPipeline, kInstance, "MTLComputeCommandEncoder",                                           \
+    "setComputePipelineState:", void(const MTLComputePipelineState*))                             \
+  X(SetBuffer, kInstance, "MTLComputeCommandEncoder",                                             \
+    "setBuffer:offset:atIndex:", void(const MTLBuffer*, NSUInteger, NSUInteger))                  \
+  X(SetBytes, kInstance, "MTLComputeCommandEncoder",                                              \
+    "setBytes:length:atIndex:", void(const void*, NSUInteger, NSUInteger))                        \
+  X(SetThreadgroupMemory, kInstance, "MTLComputeCommandEncoder",                                  \
+    "setThreadgroupMemoryLength:atIndex:", void(NSUInteger, NSUInteger))                          \
+  X(Dispatch, kInstance, "MTLComputeCommandEncoder",                                              \
+    "dispatchThreadgroups:threadsPerThreadgroup:", void(MTLSize, MTLSize))                        \
+  X(MemoryBarrier, kInstance, "MTLComputeCommandEncoder",                                         \
+    "memoryBarrierWithScope:", void(MTLBarrierScope))                                             \
+  X(UseHeap, kInstance, "MTLComputeCommandEncoder", "useHeap:", void(const MTLHeap*))             \
+  X(UseResource, kInstance, "MTLComputeCommandEncoder",                                           \
+    "useResource:usage:", void(const MTLBuffer*, MTLResourceUsage))
 
 #define KR_METAL4_MESSAGES(X)                                                                      \
   X(QueueCommit4, kInstance, "MTL4CommandQueue", "commit:count:options:",                          \
     void(const MTL4CommandBuffer* const*, NSUInteger, const MTL4CommitOptions*))                   \
+  X(QueueCommitPlain4, kInstance, "MTL4CommandQueue",                                              \
+    "commit:count:", void(const MTL4CommandBuffer* const*, NSUInteger))                            \
   X(QueueSignal4, kInstance, "MTL4CommandQueue",                                                   \
     "signalEvent:value:", void(const MTLEvent*, uint64_t))                                         \
   X(QueueWait4, kInstance, "MTL4CommandQueue",                                                     \
@@ -186,6 +209,20 @@ using DeallocatorBlock = Block<void(void*, NSUInteger)>;
   X(Fill4, kInstance, "MTL4ComputeCommandEncoder",                                                 \
     "fillBuffer:range:value:", void(const MTLBuffer*, NSRange, uint8_t))
 
+#define KR_METAL_CAPTURE_MESSAGES(X)                                                           \
+  X(CaptureManager, kClass, "MTLCaptureManager", "sharedCaptureManager", MTLCaptureManager*()) \
+  X(CaptureSupports, kInstance, "MTLCaptureManager",                                           \
+    "supportsDestination:", bool(MTLCaptureDestination))                                       \
+  X(CaptureStart, kInstance, "MTLCaptureManager",                                              \
+    "startCaptureWithDescriptor:error:", bool(const MTLCaptureDescriptor*, NSError**))         \
+  X(CaptureStop, kInstance, "MTLCaptureManager", "stopCapture", void())                        \
+  X(CaptureIsRunning, kInstance, "MTLCaptureManager", "isCapturing", bool())                   \
+  X(CaptureSetObject, kInstance, "MTLCaptureDescriptor",                                       \
+    "setCaptureObject:", void(const NSObject*))                                                \
+  X(CaptureSetDestination, kInstance, "MTLCaptureDescriptor",                                  \
+    "setDestination:", void(MTLCaptureDestination))                                            \
+  X(CaptureSetUrl, kInstance, "MTLCaptureDescriptor", "setOutputURL:", void(const NSURL*))
+
 enum class MessageKind { kClass, kInstance };
 
 constexpr size_t count_colons(const char* text) {
@@ -217,6 +254,7 @@ KR_METAL_RESOURCE_MESSAGES(KR_DECLARE_MESSAGE)
 KR_METAL_LIBRARY_MESSAGES(KR_DECLARE_MESSAGE)
 KR_METAL3_MESSAGES(KR_DECLARE_MESSAGE)
 KR_METAL4_MESSAGES(KR_DECLARE_MESSAGE)
+KR_METAL_CAPTURE_MESSAGES(KR_DECLARE_MESSAGE)
 #undef KR_DECLARE_MESSAGE
 }  // namespace msg
 

@@ -36,6 +36,8 @@ std::string objc_encoding() {
     return std::is_signed_v<T> ? "q" : "Q";
   } else if constexpr (std::is_same_v<T, NSRange>) {
     return "{_NSRange=QQ}";
+  } else if constexpr (std::is_same_v<T, NSOperatingSystemVersion>) {
+    return "{?=qqq}";
   } else if constexpr (std::is_same_v<T, MTLSize>) {
     return "{?=QQQ}";
   } else if constexpr (std::is_same_v<T, MTLSizeAndAlign>) {

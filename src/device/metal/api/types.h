@@ -18,6 +18,12 @@ struct NSRange {
   NSUInteger length;
 };
 
+struct NSOperatingSystemVersion {
+  NSInteger major;
+  NSInteger minor;
+  NSInteger patch;
+};
+
 struct MTLSize {
   NSUInteger width;
   NSUInteger height;
@@ -59,6 +65,9 @@ enum class MTLResourceOptions : NSUInteger {
 constexpr MTLResourceOptions operator|(MTLResourceOptions a, MTLResourceOptions b) {
   return static_cast<MTLResourceOptions>(static_cast<NSUInteger>(a) | static_cast<NSUInteger>(b));
 }
+
+// Bits: read, write.
+enum class MTLResourceUsage : NSUInteger { kRead = 1, kWrite = 2, kReadWrite = 3 };
 
 enum class MTLLanguageVersion : NSUInteger {
   k3_0 = (3 << 16) + 0,
@@ -129,6 +138,15 @@ constexpr bool has_stages(MTLStages all, MTLStages some) {
   return (static_cast<NSUInteger>(all) & static_cast<NSUInteger>(some)) != 0;
 }
 
+enum class MTLCaptureDestination : NSInteger { kDeveloperTools = 1, kTraceDocument = 2 };
+
+// Domain "MTLCaptureErrorDomain".
+enum class MTLCaptureError : NSInteger {
+  kNotSupported = 1,
+  kAlreadyCapturing = 2,
+  kInvalidDescriptor = 3,
+};
+
 enum class MTL4VisibilityOptions : NSUInteger { kNone = 0, kDevice = 1, kResourceAlias = 2 };
 
 // Buffer indices of one kernel: 0 to 30.
@@ -142,8 +160,13 @@ class NSObject;
 class NSString;
 class NSError;
 class NSArray;
+class NSDictionary;
+class NSProcessInfo;
 class NSURL;
 class MTLDevice;
+class MTLArchitecture;
+class MTLCaptureManager;
+class MTLCaptureDescriptor;
 class MTLAllocation;
 class MTLBuffer;
 class MTLHeap;

@@ -1,0 +1,20 @@
+// Kernels of the dialect on the model: their addresses resolved as a GPU would, and run by the SIMT
+// emulator.
+#pragma once
+
+#include "kernels/gpu_launch.h"
+#include "metal/fake/kernels.h"
+
+namespace krserve::fake_metal {
+
+// What the launch's DialectParams lead to: host pointers for the GPU addresses, and in the
+// command's uses each buffer, with the bytes that the op's contract says it touches. False after a
+// violation.
+bool resolve_addresses(Command& command, const Launch& launch, const HostKernel& kernel,
+                       kernels::DialectParams& resolved);
+
+// Without the runtime's lock.
+void run_on_emulator(const Launch& launch, const HostKernel& kernel,
+                     const kernels::DialectParams& params);
+
+}  // namespace krserve::fake_metal
