@@ -58,7 +58,8 @@ bool resolve_addresses(Command& command, const Launch& launch, const HostKernel&
   return true;
 }
 
-void run_on_emulator(const Launch& launch, const HostKernel& kernel, const DialectParams& params) {
+void run_on_emulator(const Launch& launch, const HostKernel& kernel, const DialectParams& params,
+                     uint64_t seed) {
   kernels::GpuLaunch one;
   one.kernel = kernel.simt;
   one.name = kernel.name.c_str();
@@ -67,7 +68,7 @@ void run_on_emulator(const Launch& launch, const HostKernel& kernel, const Diale
   one.params_bytes = sizeof(params);
   std::memcpy(one.params, &params, sizeof(params));
   try {
-    kernels::simt_launch(one, Gpu::get().options().seed);
+    kernels::simt_launch(one, seed);
   } catch (const kernels::SimtError& error) {
     violate(Rule::kKernelFault, error.what());
   }
