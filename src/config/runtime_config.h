@@ -95,6 +95,7 @@ struct MemoryConfig {
 
 struct LoggingConfig {
   std::string level = "info";
+  bool signposts = true;
 };
 
 struct RuntimeConfig {

@@ -170,6 +170,7 @@ std::vector<Field> process_fields() {
       number(KR_AT(memory.limit_mb), 0, kMaxMb,
              "Budget for weights, KV cache, scratch and staging together; 0 = none"),
       choice(KR_AT(logging.level), kLevels, "Least severe level that is logged"),
+      flag(KR_AT(logging.signposts), "Intervals for Instruments while it records (macOS)"),
   };
 }
 

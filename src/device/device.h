@@ -64,7 +64,7 @@ class Device {
 struct DeviceOptions {
   std::string backend = "cpu";  // "auto", "cpu", "cuda", "metal"
   uint32_t threads = 0;         // CPU workers; 0 = all cores
-  MetalDeviceOptions metal;
+  MetalDeviceOptions metal = {};
 };
 
 // Throws ConfigError for an unknown name, DeviceError for a back end that is not in this build or

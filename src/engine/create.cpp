@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/signposts.h"
 #include "base/units.h"
 #include "engine/engine_impl.h"
 #include "engine/open_device.h"
@@ -79,6 +80,16 @@ void check_vocabulary(const EngineParts& parts, const ModelConfig& model) {
                           parts.tokenizer->vocab_size(), model.vocab_size);
 }
 
+// With an own recorder, which keeps nothing, where there is none.
+std::shared_ptr<runtime::TraceRecorder> with_signposts(
+    std::shared_ptr<runtime::TraceRecorder> trace, const LoggingConfig& logging) {
+  auto signposts = logging.signposts ? system_signposts() : nullptr;
+  if (!signposts || (trace && trace->has_signposts())) return trace;
+  if (!trace) trace = std::make_shared<runtime::TraceRecorder>(0);
+  trace->set_signposts(std::move(signposts));
+  return trace;
+}
+
 std::string model_name(const RuntimeConfig& config, const std::filesystem::path& model_dir) {
   if (!config.server.model_name.empty()) return config.server.model_name;
   const auto absolute = std::filesystem::weakly_canonical(model_dir);
@@ -129,7 +140,8 @@ std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
   const bool mapped = device->info().unified_memory && !stream;
   const runtime::MemoryLimit limit{static_cast<uint64_t>(config.memory.limit_mb) * kMiB,
                                    mapped ? checkpoint->bytes() : 0};
-  parts->components = make_components(device, config.metal_optimizations, limit, std::move(trace));
+  parts->components = make_components(device, config.metal_optimizations, limit,
+                                      with_signposts(std::move(trace), config.logging));
   Components& c = parts->components;
 
   uint32_t context = context_length(config.engine, model);

@@ -28,7 +28,7 @@ const void* handle_of(single_source::KernelId id) {
 }
 
 single_source::DialectLimits limits_of(const GpuFacts& facts) {
-  return {.hand_over = facts.language >= kHandOverLanguage, .prompt_matmul = true};
+  return {.hand_over = facts.language >= kHandOverLanguage, .prompt_matmul = facts.matrices};
 }
 
 Launch planned(const GpuLaunch& launch, bool barrier_before) {
@@ -101,7 +101,7 @@ std::vector<Launch> plan_launches(std::span<const GpuDispatch> dispatches, const
     const bool takes_workspace = single_source::dialect_workspace_bytes(dispatch, limits) > 0;
     bool barrier = dispatch.barrier_before || (takes_workspace && workspace_taken);
     workspace_taken = takes_workspace || (workspace_taken && !barrier);
-    if (tuned_metal::takes_prompt_matmul(dispatch)) {
+    if (facts.matrices && tuned_metal::takes_prompt_matmul(dispatch)) {
       const GpuLaunch prompts = tuned_metal::prompt_matmul_launch(dispatch, launch, numbered);
       launches.push_back(planned(prompts, barrier));
       launches.back().work = work_of(dispatch, launches.back());

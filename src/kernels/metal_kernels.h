@@ -29,6 +29,9 @@ std::span<const char* const> kernel_names();
 // What the choice of launches depends on.
 struct GpuFacts {
   uint32_t language = kHandOverLanguage;  // that the library was compiled with
+  // Simdgroup matrices: MTLGPUFamilyApple7, M1, and later. Without them rows of prompts take the
+  // matmul of all others.
+  bool matrices = true;
 };
 
 // A launch's DialectParams begin at a multiple of this in the buffer that holds those of all.

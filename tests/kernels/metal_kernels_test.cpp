@@ -143,6 +143,19 @@ TEST(MetalKernelsTest, OtherMatmulsAreOneLaunch) {
   for (const metal::Launch& launch : launches) EXPECT_EQ(name_of(launch), "kr_matmul_Q8BF16_8");
 }
 
+TEST(MetalKernelsTest, WithoutMatricesOneLaunchComputesAllRows) {
+  const GpuDispatch with = matmul(kPrompts, ops::RowCount::kRows, true, 70);
+  const GpuDispatch without = matmul(0, ops::RowCount::kRows, true, 70);
+  const auto launches = metal::plan_launches({&with, 1}, {.matrices = false}, nullptr);
+  ASSERT_EQ(launches.size(), 1u);
+  EXPECT_EQ(name_of(launches[0]), "kr_matmul_Q8BF16_8");
+  const auto plain = metal::plan_launches({&without, 1}, {}, nullptr);
+  const auto* const values = launches[0].params.args + sizeof(ops::MatmulArgs);
+  EXPECT_EQ(std::memcmp(values, plain[0].params.args + sizeof(ops::MatmulArgs),
+                        sizeof(launches[0].params.args) - sizeof(ops::MatmulArgs)),
+            0);
+}
+
 TEST(MetalKernelsTest, BelowMetal32NothingIsHandedOver) {
   const GpuDispatch dispatch = attention(true);
   const metal::GpuFacts old{metal::kOldestLanguage};

@@ -41,7 +41,6 @@ class Metal3Port final : public MetalPort {
       if (value > 1) buffer->encode_wait(event_.get(), value - 1);
       encode(*buffer, *work.program, work.pieces[i]);
       buffer->encode_signal(event_.get(), value);
-      // Work behind one that failed waits for its value, which nobody else raises then.
       buffer->add_completed_handler([this, ended, i, value](MTLCommandBuffer* done) {
         const MetalEnd end = end_of(*done);
         if (end.fault != MetalFault::kNone) raise_event(value);
@@ -52,6 +51,12 @@ class Metal3Port final : public MetalPort {
   }
 
  private:
+  // Work behind one that failed waits for its value, which nobody else raises then. (Metal 4
+  // signals from the queue, not from the command buffer.)
+  void raise_event(uint64_t value) {
+    if (event_->signaled_value() < value) event_->set_signaled_value(value);
+  }
+
   static MetalEnd end_of(MTLCommandBuffer& buffer) {
     const metal::AutoreleaseScope scope;
     const metal::NSError* const error = buffer.error();

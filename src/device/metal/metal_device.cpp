@@ -24,7 +24,7 @@ class MetalDevice final : public Device {
     info_.unified_memory = true;
     info_.alignment_bytes = kAlignment;
     info_.weight_alignment_bytes = kWeightAlignment;
-    info_.prompt_matmul = true;
+    info_.prompt_matmul = context_->facts.gpu.matrices;
   }
 
   const DeviceInfo& info() const override { return info_; }

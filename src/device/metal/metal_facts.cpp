@@ -29,6 +29,7 @@ MetalFacts read_metal_facts(metal::MTLDevice& device, MetalPath path) {
   facts.math_modes = options->responds_to(metal::msg::SetMathMode::kSelector);
   facts.gpu.language =
       facts.math_modes ? kernels::metal::kHandOverLanguage : kernels::metal::kOldestLanguage;
+  facts.gpu.matrices = device.supports(metal::MTLGPUFamily::kApple7);
   facts.name = fmt::format("{} (Metal {})", device.name()->text(), facts.metal4 ? 4 : 3);
   return facts;
 }

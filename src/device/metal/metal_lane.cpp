@@ -145,12 +145,6 @@ void MetalLane::piece_ended(uint64_t value, const MetalEnd& end) {
     budget_ns_ = std::max(budget_ns_ / 2, kLeastBudgetNs);
   }
   std::erase_if(abandoned_, [](const MetalSubmission& old) { return old.pieces_running == 0; });
-  // Others may be waiting on the GPU for an event that Metal need not have raised.
-  event_is_behind_ = event_is_behind_ || end.fault != MetalFault::kNone;
-  if (event_is_behind_ && pieces_running_ == 0) {
-    port_->raise_event(last_value_);
-    event_is_behind_ = false;
-  }
   if (end.fault == MetalFault::kDeviceRemoved) {
     context_.lose(fmt::format("{} ({})", metal_fault_name(end.fault), end.error));
   }

@@ -71,7 +71,6 @@ class MetalLane : public std::enable_shared_from_this<MetalLane> {
   const std::unique_ptr<MetalPort> port_;
   uint64_t last_value_ = 0;
   size_t pieces_running_ = 0;
-  bool event_is_behind_ = false;  // perhaps: work has failed
   uint64_t last_end_ns_ = 0;
   double ns_per_work_;  // the longest of late: pieces are cut by it
   double budget_ns_;    // of a piece; less after the system has ended one

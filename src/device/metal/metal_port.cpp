@@ -7,8 +7,4 @@ std::unique_ptr<MetalPort> MetalPort::make(const std::shared_ptr<MetalContext>& 
   return context->facts.metal4 ? make_metal4_port(context) : make_metal3_port(context);
 }
 
-void MetalPort::raise_event(uint64_t value) {
-  if (event().signaled_value() < value) event().set_signaled_value(value);
-}
-
 }  // namespace krserve

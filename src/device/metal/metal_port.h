@@ -51,9 +51,6 @@ class MetalPort {
   virtual metal::MTLSharedEvent& event() = 0;
   // The port must outlive the work. Throws DeviceError; then nothing has been committed.
   virtual void commit(MetalWork work) = 0;
-  // For work that failed and may have left the event behind, when nothing can raise it meanwhile.
-  void raise_event(uint64_t value);
-
   // Both throw DeviceError.
   static std::unique_ptr<MetalPort> make(const std::shared_ptr<MetalContext>& context);
 };

@@ -75,7 +75,8 @@ void StepRunner::make_slot_state() {
 
 // Nothing on the device may use the buffers any more.
 StepRunner::~StepRunner() {
-  if (!c_.compute->wait_idle(std::chrono::seconds(5)) || !c_.trace) return;
+  if (!c_.compute->wait_idle(std::chrono::seconds(5))) return;
+  if (!c_.trace || !c_.trace->records()) return;
   try {
     c_.transfers->wait_all(std::chrono::seconds(1));  // the last copies reach the trace
   } catch (const Error& error) {
@@ -252,8 +253,10 @@ StepInFlight StepRunner::submit_blocking(StepPlan plan) {
     decoder_.encode(*commands, memory.buffers, capacity);
   }
   step.end = {timeline_, ++last_value_};
+  runtime::TraceInterval interval;
   {
     const TracePhase phase(c_.trace, "commit");
+    interval = {c_.trace, Signpost::kStep, "in flight"};
     c_.compute->commit(commands, {&uploaded, uploaded.timeline ? 1U : 0U}, {&step.end, 1});
   }
   step.sampled = std::make_unique<std::vector<int32_t>>(step.plan.samples);
@@ -261,6 +264,7 @@ StepInFlight StepRunner::submit_blocking(StepPlan plan) {
     const TracePhase phase(c_.trace, "wait for step");
     const WaitTime waiting(waited_ns_);
     step.end.wait(kNoTimeout);
+    interval = {};
   }
   if (c_.trace) {
     c_.trace->add(runtime::TraceTrack::kCompute, "step", commands->timestamps(), ++steps_);

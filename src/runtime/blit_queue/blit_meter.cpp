@@ -19,6 +19,15 @@ const char* to_string(BlitStall cause) {
   return kNames[static_cast<size_t>(cause)];
 }
 
+TraceInterval BlitMeter::begin_copy(BlitDirection direction) const {
+  const bool up = direction == BlitDirection::kUp;
+  return {trace_, up ? Signpost::kUpload : Signpost::kDownload, "copy"};
+}
+
+TraceInterval BlitMeter::begin_wait() const {
+  return {trace_, Signpost::kPhase, "wait for copy"};
+}
+
 void BlitMeter::add_transfer(BlitDirection direction, uint64_t bytes, bool no_copy) {
   if (!track_) return;
   const std::lock_guard lock(mutex_);

@@ -22,7 +22,11 @@ class BlitMeter {
   // Copies are recorded from now on. Before the first one.
   void set_trace(std::shared_ptr<TraceRecorder> trace) { trace_ = std::move(trace); }
   // Whether anybody wants to know how long a copy took.
-  bool times_copies() const { return track_ || trace_ != nullptr; }
+  bool times_copies() const { return track_ || (trace_ && trace_->records()); }
+  // A copy's interval for the system's profiler: from its commit until the host knows its end.
+  TraceInterval begin_copy(BlitDirection direction) const;
+  // The same for whoever waits for one.
+  TraceInterval begin_wait() const;
   // A transfer was accepted (a no-copy one: has been made).
   void add_transfer(BlitDirection direction, uint64_t bytes, bool no_copy = false);
   // A piece was copied.

@@ -117,6 +117,7 @@ bool BlitQueue::can_store(const BufferView& dst, const TimelinePoint& after) {
 }
 
 void BlitQueue::store(const BufferView& dst, const std::byte* src, const BlitFill* fill) {
+  const TraceInterval interval = meter_.begin_copy(BlitDirection::kUp);
   Timestamps times;
   if (meter_.times_copies()) times.start_ns = device_->clock_ns();
   if (fill) {
@@ -296,6 +297,7 @@ uint64_t BlitQueue::read_shared(const SharedRead& read) {
   uint64_t bytes = 0;
   for (const HostCopy& copy : read.copies) {
     pace(read.priority, copy.bytes);
+    const TraceInterval interval = meter_.begin_copy(BlitDirection::kDown);
     Timestamps times;
     if (meter_.times_copies()) times.start_ns = device_->clock_ns();
     std::memcpy(copy.dst, copy.src, copy.bytes);

@@ -197,10 +197,11 @@ void CopyLane::commit_copies(const LaneTransfer& piece, const Staged& staged, ui
   auto commands = queue_->begin(CommandBufferUse::kOnce, name());
   for (const ViewPair& copy : copies) commands->copy(copy.dst, copy.src);
   const bool device_waits = config_.use_shared_events && piece.after.timeline;
+  TraceInterval interval = meter_.begin_copy(direction_);
   queue_->commit(commands, {&piece.after, device_waits ? 1U : 0U}, {&done, 1});
   last_value_ = done.value;
   pending_.push_back({done.value, transfer, std::move(commands), std::move(copies), staged,
-                      piece.host_dst, false});
+                      piece.host_dst, false, std::move(interval)});
   if (config_.verbose_logging) {
     log().info("[blit_queue.submit] {} #{}: {}, {}, {} pending", name(), done.value,
                format_bytes(piece.bytes()), to_string(piece.priority), pending_.size());

@@ -82,6 +82,7 @@ class CopyLane {
     Staged staged;
     std::byte* host_dst = nullptr;  // downloads: filled when retired, null if cancelled
     bool landing = false;           // being copied to host_dst, without the lock
+    TraceInterval interval;
   };
   // Small uploads to adjacent places, not committed yet: one copy for all of them.
   struct OpenBatch {

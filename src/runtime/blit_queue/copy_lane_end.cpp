@@ -153,6 +153,7 @@ uint64_t CopyLane::clock_ns() const {
 WaitResult CopyLane::wait_point(const TimelinePoint& point, std::chrono::nanoseconds timeout,
                                 bool counted) {
   if (point.reached()) return point.wait(std::chrono::nanoseconds(0));
+  const TraceInterval interval = meter_.begin_wait();
   const uint64_t start = now_ns();
   const uint64_t limit_ns = static_cast<uint64_t>(std::max<int64_t>(0, timeout.count()));
   WaitResult result = WaitResult::kReached;

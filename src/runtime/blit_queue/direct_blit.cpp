@@ -28,8 +28,11 @@ void DirectBlit::copy_and_wait(BlitDirection direction, std::span<const ViewPair
   for (const ViewPair& copy : copies) commands->copy(copy.dst, copy.src);
   const TimelinePoint done{timeline_, ++last_value_};
   const uint64_t start = now_ns();
-  queue.commit(commands, {&after, after.timeline ? 1U : 0U}, {&done, 1});
-  done.wait(kNoTimeout);
+  {
+    const TraceInterval interval = meter_.begin_copy(direction);
+    queue.commit(commands, {&after, after.timeline ? 1U : 0U}, {&done, 1});
+    done.wait(kNoTimeout);
+  }
   meter_.add_wait(now_ns() - start);
   meter_.add_copy(direction, bytes_of(copies), commands->timestamps());
 }

@@ -205,12 +205,13 @@ CommandRing::Step CommandRing::begin_step(const RingSlot& slot,
   held(slot);
   note_ended();  // before a replay overwrites the timestamps of its last execution
   to = compute_;
-  Step step{{timeline_, last_value_ + 1}, commands, {}, {}, ++step_number_, slot.index};
+  Step step{{timeline_, last_value_ + 1}, commands, {}, {}, ++step_number_, slot.index, {}};
   step.facts.after_idle = after_idle;
   for (const TimelinePoint& point : waits) {
     if (!point.reached()) step.last_wait = point;
   }
   step.facts.waited = step.last_wait.timeline != nullptr;
+  step.interval = TraceInterval(trace_, Signpost::kStep, "in flight");
   step.facts.committed_ns = device_->clock_ns();
   return step;
 }

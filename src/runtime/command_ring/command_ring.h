@@ -107,6 +107,7 @@ class CommandRing {
     TimelinePoint last_wait;  // not over at commit
     uint64_t number;
     uint32_t slot;
+    TraceInterval interval;  // ends when the host takes note of the step's end
   };
 
   // With mutex_ held.

@@ -58,8 +58,6 @@ std::string event_record(const TraceEvent& event, uint64_t origin) {
 
 }  // namespace
 
-TraceRecorder::TraceRecorder(size_t capacity) : capacity_(std::max<size_t>(1, capacity)) {}
-
 void TraceRecorder::align(uint64_t device_clock_ns) {
   host_minus_device_ns_.store(static_cast<int64_t>(now_ns()) -
                               static_cast<int64_t>(device_clock_ns));
@@ -76,7 +74,19 @@ void TraceRecorder::add_host(const char* name, uint64_t start_ns, uint64_t end_n
   push({TraceTrack::kHost, 0, name, start_ns, std::max(start_ns, end_ns), 0, nullptr});
 }
 
+uint64_t TraceRecorder::begin(Signpost kind, const char* name) {
+  if (!signposts_ || !signposts_->listening()) return 0;
+  const uint64_t id = ++last_interval_;
+  signposts_->begin(kind, id, name);
+  return id;
+}
+
+void TraceRecorder::end(Signpost kind, uint64_t id) {
+  signposts_->end(kind, id);
+}
+
 void TraceRecorder::push(const TraceEvent& event) {
+  if (!records()) return;
   const std::lock_guard lock(mutex_);
   if (events_.size() < capacity_) {
     events_.push_back(event);

@@ -76,7 +76,8 @@ TEST(YamlErrors, KeyWithADotIsNotAPath) {
 }
 
 TEST(YamlErrors, UnknownKeyThatIsNearNothingListsTheKeys) {
-  EXPECT_THAT(refusal_of("logging: {xylophone: 1}"), HasSubstr("the keys here are level"));
+  EXPECT_THAT(refusal_of("logging: {xylophone: 1}"),
+              HasSubstr("the keys here are level, signposts"));
 }
 
 TEST(YamlErrors, DuplicateKeyIsRefused) {
