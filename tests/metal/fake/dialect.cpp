@@ -43,8 +43,7 @@ bool resolve_addresses(Command& command, const Launch& launch, const HostKernel&
     command.uses.push_back(buffers[i]->use(offsets[i], 0, false));
     command.uses.back().by_address = true;
   }
-  for (const DialectUse& use :
-       dialect_uses(kernel.id, kernel.name, resolved, dim3(launch.groups))) {
+  for (const DialectUse& use : dialect_uses(kernel.id, resolved, dim3(launch.groups))) {
     Buffer* const buffer = buffers[use.buffer];
     if (!buffer || !buffer->is_range(offsets[use.buffer] + use.begin, use.bytes)) {
       violate(buffer ? Rule::kRange : Rule::kMissingBinding,
