@@ -104,14 +104,14 @@ tests_with_label() {
 }
 
 sanitized() {
-  local preset=$1 label names targets=()
+  local preset=$1 label name names targets=()
   # Configured first, because only then ctest knows what there is; `help` builds nothing.
   scripts/build.sh "$preset" help >"$stage_folder/configure.log" 2>&1 ||
     { cat "$stage_folder/configure.log"; give_up "configuring $preset failed"; return; }
   for label in $SANITIZED; do
     names=$(tests_with_label "$preset" "$label")
     if [ -z "$names" ]; then give_up "no test has the label $label"; return; fi
-    mapfile -t -O "${#targets[@]}" targets <<<"$names"
+    while IFS= read -r name; do targets+=("$name"); done <<<"$names"
   done
   if scripts/build.sh "$preset" "${targets[@]}"; then
     run_ctest "$preset" -L "^(${SANITIZED// /|})\$"
