@@ -42,6 +42,42 @@ TEST(MetalApi, EncodingsAreThoseOfObjectiveC) {
   EXPECT_EQ(SignatureEncoding<msg::RespondsToSelector::Signature>::text(), "B@::");
 }
 
+TEST(MetalApi, EncodingsOfARuntimeAreBroughtToOneForm) {
+  EXPECT_EQ(plain_encoding("Vv16@0:8"), "v@:");
+  EXPECT_EQ(plain_encoding("@32@0:8Q16Q24"), "@@:QQ");
+  EXPECT_EQ(plain_encoding("r*16@0:8"), "*@:");
+  EXPECT_EQ(plain_encoding("v64@0:8{?=QQQ}16{?=QQQ}40"), "v@:{?=QQQ}{?=QQQ}");
+  EXPECT_EQ(plain_encoding("v44@0:8@16{_NSRange=QQ}24C40"), "v@:@{?=QQ}C");
+  EXPECT_EQ(plain_encoding("@48@0:8^v16Q24Q32@?40"), "@@:^vQQ@?");
+  EXPECT_EQ(plain_encoding("v32@0:8@\"NSString\"16@?<v@?@\"NSError\">24"), "v@:@@?");
+  EXPECT_EQ(plain_encoding("@32@0:8@16o^@24"), "@@:@^@");
+  EXPECT_EQ(plain_encoding("v24@0:8q16"), plain_encoding("v@:Q")) << "signs are sent alike";
+  EXPECT_EQ(plain_encoding("c24@0:8:16"), "B@::");
+  EXPECT_NE(plain_encoding("v24@0:8d16"), plain_encoding("v@:Q"));
+  EXPECT_NE(plain_encoding("v24@0:8@16"), plain_encoding("v@:Q"));
+  EXPECT_NE(plain_encoding("v28@0:8I16"), plain_encoding("v@:Q"));
+  EXPECT_EQ(plain_encoding("{cut"), "{?=}") << "no end";
+}
+
+TEST(MetalApi, TheRuntimeTellsOfClassesAndMethods) {
+  const Bench bench;
+  EXPECT_STREQ(class_getName(object_getClass(bench.x.get())), "MTLBuffer");
+  EXPECT_EQ(class_getInstanceMethod(object_getClass(bench.x.get()), sel_registerName("commit")),
+            nullptr);
+  EXPECT_EQ(class_getClassMethod(objc_getClass("NSString"), sel_registerName("UTF8String")),
+            nullptr);
+  for (const MessageInfo& message : all_messages()) {
+    const void* const of = objc_getClass(message.receiver);
+    const Selector selector = sel_registerName(message.selector);
+    const void* const method = message.kind == MessageKind::kClass
+                                   ? class_getClassMethod(of, selector)
+                                   : class_getInstanceMethod(of, selector);
+    ASSERT_NE(method, nullptr) << message.selector;
+    EXPECT_NE(std::string(method_getTypeEncoding(method)), message.encoding) << "has offsets";
+    EXPECT_EQ(plain_encoding(method_getTypeEncoding(method)), plain_encoding(message.encoding));
+  }
+}
+
 struct Unheard {
   using Signature = NSObject*();
   static constexpr const char* kSelector = "unheardOf";

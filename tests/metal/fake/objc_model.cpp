@@ -313,3 +313,54 @@ extern "C" void* objc_getClass(const char* name) {
 extern "C" const objc_selector* sel_registerName(const char* name) {
   return krserve::fake_metal::Runtime::get().intern(name);
 }
+
+namespace {
+
+// With offsets in the caller's frame, as Apple's runtime has them: "v16@0:8".
+std::string with_offsets(const std::string& encoding) {
+  std::string out;
+  size_t at = 0, types = 0;
+  while (at < encoding.size()) {
+    const size_t begin = at;
+    while (encoding[at] == '^') ++at;
+    if (encoding[at] == '{') at = encoding.find('}', at);
+    if (encoding.compare(at, 2, "@?") == 0) ++at;
+    ++at;
+    out.append(encoding, begin, at - begin);
+    // The first is the result, beside the size of the frame.
+    out += std::to_string(types == 0 ? 64 : (types - 1) * sizeof(void*));
+    ++types;
+  }
+  return out;
+}
+
+void* method_of(const void* of, const objc_selector* selector, bool of_class) {
+  using krserve::fake_metal::ClassObject;
+  return const_cast<krserve::fake_metal::Method*>(
+      static_cast<const ClassObject*>(of)->find(selector, of_class));
+}
+
+}  // namespace
+
+extern "C" void* object_getClass(const void* object) {
+  using namespace krserve::fake_metal;
+  return Runtime::get().find_class(static_cast<const Object*>(object)->class_name());
+}
+
+extern "C" const char* class_getName(const void* of) {
+  return static_cast<const krserve::fake_metal::ClassObject*>(of)->name().c_str();
+}
+
+extern "C" void* class_getInstanceMethod(const void* of, const objc_selector* selector) {
+  return method_of(of, selector, false);
+}
+
+extern "C" void* class_getClassMethod(const void* of, const objc_selector* selector) {
+  return method_of(of, selector, true);
+}
+
+extern "C" const char* method_getTypeEncoding(const void* method) {
+  using namespace krserve::fake_metal;
+  const auto* const found = static_cast<const Method*>(method);
+  return reinterpret_cast<const char*>(Runtime::get().intern(with_offsets(found->encoding)));
+}

@@ -12,6 +12,12 @@ extern "C" {
 void objc_msgSend(void);
 void* objc_getClass(const char* name);
 const objc_selector* sel_registerName(const char* name);
+// For the self-test. Methods are null where the class has none of the selector.
+void* object_getClass(const void* object);
+const char* class_getName(const void* of);
+void* class_getInstanceMethod(const void* of, const objc_selector* selector);
+void* class_getClassMethod(const void* of, const objc_selector* selector);
+const char* method_getTypeEncoding(const void* method);
 }
 
 namespace krserve::metal {

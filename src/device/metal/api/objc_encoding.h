@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <type_traits>
 
 #include "device/metal/api/types.h"
@@ -69,5 +70,10 @@ struct SignatureEncoding<R(A...)> {
     return out;
   }
 };
+
+// Of what a runtime tells, or of the above: without frame offsets, qualifiers, names of structs and
+// classes, and signs of integers, none of which change how a message is sent. "Vv16@0:8" and "v@:"
+// are one.
+std::string plain_encoding(std::string_view text);
 
 }  // namespace krserve::metal
