@@ -10,10 +10,10 @@ export JOBS
 KRSERVE := build/release/bin/krserve
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build program serve demo bench test asan tsan format lint clean
+.PHONY: help setup build program serve demo bench test metal-sim asan tsan format lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Variables: MODEL=$(MODEL) HOST=$(HOST) PORT=$(PORT) PRESET=$(PRESET) JOBS=$(JOBS)"
 
 setup: ## install what building and testing need; says what it installs
@@ -36,6 +36,9 @@ bench: setup program ## measure MODEL with the optimizations on and off (BENCH_A
 
 test: setup ## every check and test; ends with "N passed, N failed"
 	@scripts/run_tests.sh
+
+metal-sim: setup ## the program with the Metal back end on a model of Metal, and its suites
+	@scripts/run_tests.sh metal
 
 asan: setup ## the runtime, engine and device suites under AddressSanitizer and UBSan
 	@scripts/run_tests.sh asan

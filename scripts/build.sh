@@ -13,4 +13,7 @@ case $preset in asan | tsan) options+=("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1
 if [ "$(uname -s)" = Darwin ]; then options+=("-DCMAKE_PREFIX_PATH=$(brew --prefix)"); fi
 
 cmake --preset "$preset" "${options[@]}"
-exec cmake --build --preset "$preset" --parallel "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" ${@:+--target "$@"}
+targets=()
+[ $# -eq 0 ] || targets=(--target "$@")
+# The bash of macOS is 3.2, where an empty array counts as unset.
+exec cmake --build --preset "$preset" --parallel "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" ${targets[@]+"${targets[@]}"}

@@ -17,6 +17,7 @@ if [ ! -x "$tool" ]; then echo "clang-format-19 is missing: make setup" >&2; exi
 
 files=("$@")
 if [ "${#files[@]}" -eq 0 ]; then
-  mapfile -t files < <(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' '*.mm' '*.metal')
+  # No mapfile: the bash of macOS is 3.2.
+  while IFS= read -r file; do files+=("$file"); done < <(git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' '*.mm' '*.metal')
 fi
 [ "${#files[@]}" -eq 0 ] || "$tool" --style=file "${flags[@]}" "${files[@]}"

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 readonly RESULTS=$PWD/build/test-results
 readonly SANITIZED='runtime engine device parity'  # labels of the suites that run under sanitizers
-readonly STAGES=(checks tooling release http bare mac cuda asan tsan)
+readonly STAGES=(checks tooling release http bare mac cuda metal asan tsan)
 
 started=$SECONDS
 stage_folder=""
@@ -89,20 +89,29 @@ stage_cuda() {
   fi
 }
 
+# The whole program with the Metal back end, on the model of Metal.
+stage_metal() {
+  begin 8-metal "program and engine on a model of Metal"
+  if ! scripts/build.sh metal-sim krserve engine_tests golden_tests; then give_up "the metal-sim build failed"; return; fi
+  KRSERVE_TEST_DEVICE=metal KR_METAL_SIM=macos=26,seed=1 run_ctest metal-sim -R '^(engine_tests|golden_tests)$'
+  .venv/bin/pytest -q -p no:cacheprovider --junitxml "$stage_folder/pytest.xml" tests/metal
+  [ -s "$stage_folder/pytest.xml" ] || give_up "pytest left no results"
+}
+
 # Names of the tests with label $2 in build/$1; a test, its program and its target share one name.
 tests_with_label() {
   ctest --test-dir "build/$1" -N -L "^$2\$" | sed -n 's/^ *Test *#[0-9]*: \([A-Za-z0-9_.-]*\).*/\1/p'
 }
 
 sanitized() {
-  local preset=$1 label names targets=()
+  local preset=$1 label name names targets=()
   # Configured first, because only then ctest knows what there is; `help` builds nothing.
   scripts/build.sh "$preset" help >"$stage_folder/configure.log" 2>&1 ||
     { cat "$stage_folder/configure.log"; give_up "configuring $preset failed"; return; }
   for label in $SANITIZED; do
     names=$(tests_with_label "$preset" "$label")
     if [ -z "$names" ]; then give_up "no test has the label $label"; return; fi
-    mapfile -t -O "${#targets[@]}" targets <<<"$names"
+    while IFS= read -r name; do targets+=("$name"); done <<<"$names"
   done
   if scripts/build.sh "$preset" "${targets[@]}"; then
     run_ctest "$preset" -L "^(${SANITIZED// /|})\$"
@@ -112,12 +121,12 @@ sanitized() {
 }
 
 stage_asan() {
-  begin 8-asan "runtime, engine and device suites under AddressSanitizer and UBSan"
+  begin 9-asan "runtime, engine and device suites under AddressSanitizer and UBSan"
   sanitized asan
 }
 
 stage_tsan() {
-  begin 9-tsan "runtime, engine and device suites under ThreadSanitizer"
+  begin 10-tsan "runtime, engine and device suites under ThreadSanitizer"
   sanitized tsan
 }
 

@@ -19,10 +19,6 @@ enum Only { kBoth, kPromptLaunch, kOtherLaunch };
 
 class PromptMatmulTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    if (!simt_supported()) GTEST_SKIP() << "no emulator under ThreadSanitizer";
-  }
-
   std::vector<float> normals(size_t count) {
     std::normal_distribution<float> normal;
     std::vector<float> values(count);

@@ -12,10 +12,6 @@ namespace {
 
 class SimtTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    if (!simt_supported()) GTEST_SKIP() << "no emulator under ThreadSanitizer";
-  }
-
   static void launch(const SimtKernel& kernel, uint32_t groups, uint32_t threads,
                      const std::vector<void*>& buffers, uint64_t seed = 1) {
     DialectParams params{};

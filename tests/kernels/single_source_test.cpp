@@ -28,10 +28,6 @@ using ops::WeightFormat;
 
 class SingleSourceTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    if (!simt_supported()) GTEST_SKIP() << "no emulator under ThreadSanitizer";
-  }
-
   std::vector<float> normals(size_t count, float scale = 1.0f) {
     std::normal_distribution<float> normal(0.0f, scale);
     std::vector<float> values(count);

@@ -62,7 +62,7 @@ string(REPLACE "\n" "" kr_symbols "${kr_symbols}")
 kr_stub(libc++.tbd /usr/lib/libc++.1.dylib
   "_${kr_symbols}, __ZNSt3__120__libcpp_atomic_waitEPVKvx")
 kr_link(${CMAKE_CURRENT_LIST_DIR}/stubs/libobjc.tbd ${CMAKE_OSX_SYSROOT}/usr/lib/libobjc.tbd)
-foreach(framework Foundation Metal)
+foreach(framework CoreGraphics Foundation Metal)
   kr_link(${CMAKE_CURRENT_LIST_DIR}/stubs/${framework}.tbd
     ${CMAKE_OSX_SYSROOT}/System/Library/Frameworks/${framework}.framework/${framework}.tbd)
 endforeach()

@@ -31,7 +31,6 @@ constexpr NSUInteger kVectorBytes = kRows * kDim * sizeof(float);
 class MetalDialect : public testing::TestWithParam<uint32_t> {
  protected:
   void SetUp() override {
-    if (!kernels::simt_supported()) GTEST_SKIP() << "the emulator is not for ThreadSanitizer";
     Options options;
     options.seed = GetParam();
     bench_ = std::make_unique<Bench>(options);

@@ -81,6 +81,8 @@ const Negative kObjects[] = {
     {Rule::kWrongClass, "WrongClass",
      [](Bench& b) { b.residents->add(reinterpret_cast<const MTLAllocation*>(b.event.get())); }},
     {Rule::kNilArgument, "NilArgument", [](Bench& b) { b.residents->add(nullptr); }},
+    {Rule::kNilArgument, "NilOptionsOfACommit",
+     [](Bench& b) { b.queue4->commit(nullptr, 0, nullptr); }},
     {Rule::kNilArgument, "NilSource",
      [](Bench& b) {
        b.device->new_library(static_cast<const NSString*>(nullptr), nullptr, nullptr);
@@ -184,6 +186,12 @@ const Negative kMemory[] = {
          b.queue4->add_residency_set(b.new_residency_set().get());
        }
      }},
+    {Rule::kTooManyResidencySets, "ThirtyThreeSetsOfMetal3",
+     [](Bench& b) {
+       for (NSUInteger i = 0; i <= kMaxResidencySets; ++i) {
+         b.queue->add_residency_set(b.new_residency_set().get());
+       }
+     }},
 };
 
 const Negative kCommandBuffers[] = {
@@ -209,6 +217,12 @@ const Negative kCommandBuffers[] = {
        MTLCommandBuffer* const commands = b.queue->command_buffer();
        commands->commit();
        commands->encode_signal(b.event.get(), 1);
+     }},
+    {Rule::kEncodeAfterCommit, "ResidencyAfterCommit",
+     [](Bench& b) {
+       MTLCommandBuffer* const commands = b.queue->command_buffer();
+       commands->commit();
+       commands->use_residency_set(b.residents.get());
      }},
     {Rule::kEncoderOpen, "CommitWithAnOpenEncoder",
      [](Bench& b) {
@@ -238,6 +252,12 @@ const Negative kCommandBuffers[] = {
        encoder->set_pipeline(b.pipeline.get());
        encoder->end_encoding();
        encoder->dispatch({1, 1, 1}, {1, 1, 1});
+     }},
+    {Rule::kEncodeAfterEnd, "NamesAfterEnd",
+     [](Bench& b) {
+       MTLComputeCommandEncoder* const encoder = open3(b);
+       encoder->end_encoding();
+       encoder->use_resource(b.x.get(), MTLResourceUsage::kRead);
      }},
     {Rule::kEncodeAfterEnd, "CopyAfterEnd",
      [](Bench& b) {

@@ -1,6 +1,6 @@
 // krserve doctor: the device, what basic operations cost on it, whether it can carry the settings,
 // which it recommends, and the grades of a running server's or a short run's metrics.
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdio>

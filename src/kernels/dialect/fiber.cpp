@@ -5,10 +5,17 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #define KR_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define KR_TSAN 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define KR_ASAN 1
+#elif __has_feature(thread_sanitizer)
+#define KR_TSAN 1
 #endif
+#endif
+#ifdef KR_TSAN
+#include <sanitizer/tsan_interface.h>
 #endif
 #ifdef KR_ASAN
 #include <sanitizer/asan_interface.h>
@@ -80,9 +87,17 @@ void* first_frame(std::byte* stack, void (*entry)()) {
 
 }  // namespace
 
+Fibers::~Fibers() {
+#ifdef KR_TSAN
+  for (const Fiber& fiber : fibers_) {
+    if (fiber.tsan != nullptr) __tsan_destroy_fiber(fiber.tsan);
+  }
+#endif
+}
+
 void Fibers::reserve(size_t count) {
   while (fibers_.size() < count) {
-    fibers_.push_back({std::unique_ptr<std::byte[]>(new std::byte[kAllBytes]), nullptr, nullptr});
+    fibers_.emplace_back().stack.reset(new std::byte[kAllBytes]);
   }
 }
 
@@ -91,6 +106,9 @@ void Fibers::start(size_t index, void (*entry)()) {
 #ifdef KR_ASAN
   // A fiber that was given up leaves its frames' red zones behind.
   ASAN_UNPOISON_MEMORY_REGION(fiber.stack.get(), kAllBytes);
+#endif
+#ifdef KR_TSAN
+  if (fiber.tsan == nullptr) fiber.tsan = __tsan_create_fiber(0);
 #endif
   fiber.fake_stack = nullptr;
   std::memcpy(fiber.stack.get() + kSpareBytes, &kGuard, sizeof(kGuard));
@@ -103,22 +121,29 @@ void Fibers::resume(size_t index) {
 #ifdef KR_ASAN
   __sanitizer_start_switch_fiber(&scheduler_fake_stack_, fiber.stack.get(), kAllBytes);
 #endif
+#ifdef KR_TSAN
+  scheduler_tsan_ = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(fiber.tsan, 0);
+#endif
   kr_simt_switch(&scheduler_, fiber.pointer);
 #ifdef KR_ASAN
   __sanitizer_finish_switch_fiber(scheduler_fake_stack_, nullptr, nullptr);
 #endif
 }
 
-void Fibers::suspend() {
+KR_FIBER_BASE void Fibers::suspend() {
   Fiber& fiber = fibers_[current_];
 #ifdef KR_ASAN
   __sanitizer_start_switch_fiber(&fiber.fake_stack, scheduler_stack_, scheduler_stack_bytes_);
+#endif
+#ifdef KR_TSAN
+  __tsan_switch_to_fiber(scheduler_tsan_, 0);
 #endif
   kr_simt_switch(&fiber.pointer, scheduler_);
   entered();
 }
 
-void Fibers::entered() {
+KR_FIBER_BASE void Fibers::entered() {
 #ifdef KR_ASAN
   __sanitizer_finish_switch_fiber(fibers_[current_].fake_stack, &scheduler_stack_,
                                   &scheduler_stack_bytes_);

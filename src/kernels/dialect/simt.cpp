@@ -5,14 +5,6 @@
 
 #include "kernels/dialect/fiber.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define KR_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define KR_TSAN 1
-#endif
-#endif
-
 namespace krserve::kernels {
 
 namespace simt {
@@ -184,7 +176,7 @@ Machine& machine() {
   return instance;
 }
 
-void fiber_entry() {
+KR_FIBER_BASE void fiber_entry() {
   machine().run_thread();
 }
 
@@ -192,13 +184,13 @@ void Machine::fail(SimtFault fault, const std::string& what) const {
   throw SimtError(fault, std::string("[simt.") + kernel_->name + "] " + what);
 }
 
-void Machine::run_thread() {
+KR_FIBER_BASE void Machine::run_thread() {
   fibers_.entered();
   kernel_->run(*params_, threads_[current_].self);
   wait(State::kDone, {"", 0});
 }
 
-void Machine::wait(State state, Site site) {
+KR_FIBER_BASE void Machine::wait(State state, Site site) {
   threads_[current_].state = state;
   threads_[current_].site = site;
   fibers_.suspend();
@@ -511,14 +503,6 @@ uint16_t f32_to_bfloat(float value) {
 }
 
 }  // namespace simt
-
-bool simt_supported() {
-#ifdef KR_TSAN
-  return false;
-#else
-  return true;
-#endif
-}
 
 void simt_launch(const GpuLaunch& launch, uint64_t seed) {
   simt::machine().launch(launch, seed);

@@ -71,10 +71,6 @@ class SimtError : public std::runtime_error {
   SimtFault fault_;
 };
 
-// False in a ThreadSanitizer build, which takes a switch of fibers for a corrupt stack. There is
-// one OS thread here, so it has nothing to find.
-bool simt_supported();
-
 // Runs a launch whose `kernel` is a SimtKernel and whose params are DialectParams. The seed orders
 // threadgroups, simdgroups and lanes. Throws SimtError.
 void simt_launch(const GpuLaunch& launch, uint64_t seed);

@@ -1,6 +1,6 @@
 #include "runtime/trace/trace.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <fstream>

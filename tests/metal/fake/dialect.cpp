@@ -43,8 +43,7 @@ bool resolve_addresses(Command& command, const Launch& launch, const HostKernel&
     command.uses.push_back(buffers[i]->use(offsets[i], 0, false));
     command.uses.back().by_address = true;
   }
-  for (const DialectUse& use :
-       dialect_uses(kernel.id, kernel.name, resolved, dim3(launch.groups))) {
+  for (const DialectUse& use : dialect_uses(kernel.id, resolved, dim3(launch.groups))) {
     Buffer* const buffer = buffers[use.buffer];
     if (!buffer || !buffer->is_range(offsets[use.buffer] + use.begin, use.bytes)) {
       violate(buffer ? Rule::kRange : Rule::kMissingBinding,
@@ -58,7 +57,8 @@ bool resolve_addresses(Command& command, const Launch& launch, const HostKernel&
   return true;
 }
 
-void run_on_emulator(const Launch& launch, const HostKernel& kernel, const DialectParams& params) {
+void run_on_emulator(const Launch& launch, const HostKernel& kernel, const DialectParams& params,
+                     uint64_t seed) {
   kernels::GpuLaunch one;
   one.kernel = kernel.simt;
   one.name = kernel.name.c_str();
@@ -67,7 +67,7 @@ void run_on_emulator(const Launch& launch, const HostKernel& kernel, const Diale
   one.params_bytes = sizeof(params);
   std::memcpy(one.params, &params, sizeof(params));
   try {
-    kernels::simt_launch(one, Gpu::get().options().seed);
+    kernels::simt_launch(one, seed);
   } catch (const kernels::SimtError& error) {
     violate(Rule::kKernelFault, error.what());
   }

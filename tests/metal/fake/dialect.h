@@ -13,8 +13,9 @@ namespace krserve::fake_metal {
 bool resolve_addresses(Command& command, const Launch& launch, const HostKernel& kernel,
                        kernels::DialectParams& resolved);
 
-// Without the runtime's lock.
+// Without the runtime's lock. Each launch has a schedule of its own: on this emulator a step of the
+// embedded model takes a tenth of a second, which is fast enough for all suites.
 void run_on_emulator(const Launch& launch, const HostKernel& kernel,
-                     const kernels::DialectParams& params);
+                     const kernels::DialectParams& params, uint64_t seed);
 
 }  // namespace krserve::fake_metal

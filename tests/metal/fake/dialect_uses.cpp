@@ -232,17 +232,8 @@ void sample(Uses& uses) {
 
 }  // namespace
 
-std::vector<DialectUse> dialect_uses(KernelId id, std::string_view name,
-                                     const DialectParams& params, kernels::Dim3 grid) {
+std::vector<DialectUse> dialect_uses(KernelId id, const DialectParams& params, kernels::Dim3 grid) {
   if (!params.buffers[0]) return {};
-  // Their first argument is the number of bytes.
-  if (name == "kr_copy_bytes" || name == "kr_fill_bytes") {
-    uint64_t bytes = 0;
-    std::memcpy(&bytes, params.args, sizeof(bytes));
-    std::vector<DialectUse> uses = {{0, 0, bytes, true}};
-    if (name == "kr_copy_bytes") uses.push_back({1, 0, bytes, false});
-    return uses;
-  }
   if (id == KernelId::kReadBandwidth) {
     ops::ReadBandwidthArgs args;
     std::memcpy(&args, params.args, sizeof(args));

@@ -1,7 +1,6 @@
 // Which bytes of its buffers a kernel of the dialect reads and writes, by the contract of its op.
 #pragma once
 
-#include <string_view>
 #include <vector>
 
 #include "kernels/gpu_launch.h"
@@ -18,7 +17,7 @@ struct DialectUse {
 
 // `params` with host pointers, as step parameters and page lists say which rows there are. Nothing
 // for a kernel that is not known here: then only the addresses are checked.
-std::vector<DialectUse> dialect_uses(kernels::single_source::KernelId id, std::string_view name,
+std::vector<DialectUse> dialect_uses(kernels::single_source::KernelId id,
                                      const kernels::DialectParams& params, kernels::Dim3 grid);
 
 }  // namespace krserve::fake_metal

@@ -135,9 +135,8 @@ void Encoder::copy(Buffer* from, NSUInteger from_offset, Buffer* to, NSUInteger 
   command.what = "copyFromBuffer";
   command.stage = kBlitStage;
   command.uses = {from->use(from_offset, bytes, false), to->use(to_offset, bytes, true)};
-  command.run = [source = from->bytes() + from_offset, target = to->bytes() + to_offset, bytes] {
-    std::memcpy(target, source, bytes);
-  };
+  command.run = [source = from->bytes() + from_offset, target = to->bytes() + to_offset,
+                 bytes](uint64_t) { std::memcpy(target, source, bytes); };
   keep(from);
   keep(to);
   push(std::move(command));
@@ -151,7 +150,7 @@ void Encoder::fill(Buffer* buffer, NSRange range, uint8_t value) {
   command.what = "fillBuffer";
   command.stage = kBlitStage;
   command.uses = {buffer->use(range.location, range.length, true)};
-  command.run = [target = buffer->bytes() + range.location, bytes = range.length, value] {
+  command.run = [target = buffer->bytes() + range.location, bytes = range.length, value](uint64_t) {
     std::memset(target, value, bytes);
   };
   keep(buffer);
@@ -231,9 +230,9 @@ void ComputeEncoder::dispatch(MTLSize groups, MTLSize threads) {
     return set_extents(one, *launch, kernel, use_arguments) &&
            (!kernel.simt || resolve_addresses(one, *launch, kernel, *resolved));
   };
-  command.run = [launch, &kernel, inline_bytes, resolved] {
+  command.run = [launch, &kernel, inline_bytes, resolved](uint64_t seed) {
     if (kernel.simt) {
-      run_on_emulator(*launch, kernel, *resolved);
+      run_on_emulator(*launch, kernel, *resolved, seed);
     } else {
       kernel.run(*launch);
     }

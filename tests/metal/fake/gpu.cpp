@@ -343,7 +343,7 @@ void GpuQueue::execute(Pass& pass, uint64_t number, const Clock& committed,
       good = Gpu::get().check(command, base, number_, number) && good;
       if (!good) continue;
     }
-    command.run();
+    command.run(random());
   }
 }
 

@@ -86,7 +86,7 @@ struct Command {
   // False after a violation: the command does not run.
   std::function<bool(Command&)> prepare;
   std::vector<Use> uses;
-  std::function<void()> run;
+  std::function<void(uint64_t seed)> run;
 };
 
 struct Pass {
