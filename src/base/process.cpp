@@ -3,9 +3,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <array>
 #include <fstream>
 
+#include "base/error.h"
+
 #ifdef __APPLE__
+#include <mach-o/dyld.h>
 #include <mach/mach.h>
 #endif
 
@@ -53,6 +57,18 @@ ProcessUsage process_usage() {
   out.peak_resident_bytes = static_cast<uint64_t>(usage.ru_maxrss) * kMaxRssUnit;
   out.cpu_seconds = seconds(usage.ru_utime) + seconds(usage.ru_stime);
   return out;
+}
+
+std::string executable_path() {
+  std::array<char, 4096> path{};
+#ifdef __APPLE__
+  auto size = static_cast<uint32_t>(path.size());
+  const bool told = _NSGetExecutablePath(path.data(), &size) == 0;
+#else
+  const bool told = readlink("/proc/self/exe", path.data(), path.size() - 1) > 0;
+#endif
+  if (!told) throw_error<Error>("process.path", "the system does not tell this program's path");
+  return path.data();
 }
 
 }  // namespace krserve

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace krserve {
 
@@ -12,5 +13,8 @@ struct ProcessUsage {
 };
 
 ProcessUsage process_usage();
+
+// The path of this process's program. Throws Error if the system does not tell.
+std::string executable_path();
 
 }  // namespace krserve
