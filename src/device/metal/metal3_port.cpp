@@ -8,11 +8,15 @@ namespace {
 
 using metal::MTLCommandBuffer;
 
+// Beyond it the queue lends no command buffer until one has completed, its handler included, and it
+// may be a handler that asks.
+constexpr metal::NSUInteger kQueueLength = MetalPort::kMaxInFlight + 64;
+
 class Metal3Port final : public MetalPort {
  public:
   explicit Metal3Port(std::shared_ptr<MetalContext> context)
       : context_(std::move(context)),
-        queue_(context_->device->new_command_queue(kMaxInFlight)),
+        queue_(context_->device->new_command_queue(kQueueLength)),
         event_(context_->device->new_shared_event()) {
     if (!queue_ || !event_) {
       throw DeviceError("metal_device.new_queue", "Metal makes no command queue or shared event");

@@ -100,7 +100,11 @@ void MetalLane::start(MetalSubmission& submission) {
     work.first_value = last_value_ + 1;
     work.ended = [lane = shared_from_this(), context = context_.shared_from_this(),
                   first = last_value_ + 1](size_t piece, const MetalEnd& end) {
-      context->update([&] { lane->piece_ended(first + piece, end); });
+      try {
+        context->update([&] { lane->piece_ended(first + piece, end); });
+      } catch (const std::exception& error) {  // Metal's thread would end the process
+        log().error("[metal_queue.run] {}", error.what());
+      }
     };
     submission.committed_ns = now_ns();
     context_.capture.before_commit();

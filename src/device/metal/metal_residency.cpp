@@ -1,6 +1,7 @@
 #include "device/metal/metal_residency.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "base/units.h"
@@ -56,6 +57,7 @@ void MetalResidency::add(const metal::MTLAllocation* allocation, bool is_heap) {
   }
   set_->add(allocation);
   changed_ = true;
+  added_ = true;
 }
 
 // The set holds on to it until its next commit, which the heartbeat sees to.
@@ -79,6 +81,8 @@ void MetalResidency::commit_locked() {
   if (!changed_) return;
   changed_ = false;
   set_->commit();
+  // Before the first step that needs it would wait for it.
+  if (std::exchange(added_, false)) set_->request_residency();
 }
 
 void MetalResidency::name_all(metal::MTLComputeCommandEncoder& encoder) {

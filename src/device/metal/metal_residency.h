@@ -52,6 +52,7 @@ class MetalResidency {
   std::condition_variable wake_;
   std::vector<Named> named_;
   bool changed_ = false;
+  bool added_ = false;
   bool stopping_ = false;
   uint64_t last_use_ns_ = 0;
   std::thread heartbeat_;
