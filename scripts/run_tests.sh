@@ -46,6 +46,7 @@ run_ctest() {
   local preset=$1
   shift
   GTEST_OUTPUT="xml:$stage_folder/gtest/" ctest --preset "$preset" --no-tests=error \
+    --parallel "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" \
     --output-junit "$stage_folder/ctest.xml" "$@"
   [ -s "$stage_folder/ctest.xml" ] || give_up "ctest left no results"
 }
@@ -93,8 +94,12 @@ stage_cuda() {
 stage_metal() {
   begin 8-metal "program and engine on a model of Metal"
   if ! scripts/build.sh metal-sim krserve engine_tests golden_tests; then give_up "the metal-sim build failed"; return; fi
-  KRSERVE_TEST_DEVICE=metal KR_METAL_SIM=macos=26,seed=1 run_ctest metal-sim -R '^(engine_tests|golden_tests)$'
+  # Beside each other: both use one core most of the time.
+  KRSERVE_TEST_DEVICE=metal KR_METAL_SIM=macos=26,seed=1 run_ctest metal-sim -R '^(engine_tests|golden_tests)$' \
+    >"$stage_folder/ctest.log" 2>&1 &
   .venv/bin/pytest -q -p no:cacheprovider --junitxml "$stage_folder/pytest.xml" tests/metal
+  wait
+  cat "$stage_folder/ctest.log"
   [ -s "$stage_folder/pytest.xml" ] || give_up "pytest left no results"
 }
 
