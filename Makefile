@@ -38,7 +38,7 @@ test: setup ## every check and test; ends with "N passed, N failed"
 	@scripts/run_tests.sh
 
 metal-sim: setup ## the program with the Metal back end on a model of Metal, and its suites
-	@scripts/run_tests.sh metal
+	@scripts/run_tests.sh metal metal3
 
 asan: setup ## the runtime, engine and device suites under AddressSanitizer and UBSan
 	@scripts/run_tests.sh asan

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 readonly RESULTS=$PWD/build/test-results
 readonly SANITIZED='runtime engine device parity'  # labels of the suites that run under sanitizers
-readonly STAGES=(checks tooling release http bare mac cuda metal asan tsan)
+readonly STAGES=(checks tooling release http bare mac cuda metal metal3 asan tsan)
 
 started=$SECONDS
 stage_folder=""
@@ -103,6 +103,14 @@ stage_metal() {
   [ -s "$stage_folder/pytest.xml" ] || give_up "pytest left no results"
 }
 
+# The older path; without the suite that is slowest on the emulator.
+stage_metal3() {
+  begin 9-metal3 "engine on a model of Metal 3"
+  if [ ! -x build/metal-sim/bin/engine_tests ]; then give_up "build/metal-sim/bin/engine_tests is not there"; return; fi
+  GTEST_FILTER='-LogitBias.*' KRSERVE_TEST_DEVICE=metal KR_METAL_SIM=macos=15,seed=2 \
+    run_ctest metal-sim -R '^(engine_tests|golden_tests)$'
+}
+
 # Names of the tests with label $2 in build/$1; a test, its program and its target share one name.
 tests_with_label() {
   ctest --test-dir "build/$1" -N -L "^$2\$" | sed -n 's/^ *Test *#[0-9]*: \([A-Za-z0-9_.-]*\).*/\1/p'
@@ -126,12 +134,12 @@ sanitized() {
 }
 
 stage_asan() {
-  begin 9-asan "runtime, engine and device suites under AddressSanitizer and UBSan"
+  begin 10-asan "runtime, engine and device suites under AddressSanitizer and UBSan"
   sanitized asan
 }
 
 stage_tsan() {
-  begin 10-tsan "runtime, engine and device suites under ThreadSanitizer"
+  begin 11-tsan "runtime, engine and device suites under ThreadSanitizer"
   sanitized tsan
 }
 
