@@ -26,7 +26,12 @@ struct RawBlock {
 // A copy that outlives the stack block it is of; null for null.
 std::shared_ptr<RawBlock> keep_block(const RawBlock* block);
 
+// A block's function takes the block as a type of its own: the ABI allows it, clang's sanitizer
+// not.
 template <class... A>
+#if defined(__clang__)
+__attribute__((no_sanitize("function")))
+#endif
 void call_block(RawBlock& block, A... args) {
   reinterpret_cast<void (*)(RawBlock*, A...)>(block.invoke)(&block, args...);
 }
