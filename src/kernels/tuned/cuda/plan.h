@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "kernels/cuda_kernels.h"
@@ -20,6 +21,13 @@ inline constexpr uint32_t kAttentionArrivals = 1U << 17;
 inline constexpr uint64_t kCounterBytes = (kTiledArrivals + kAttentionArrivals) * sizeof(uint32_t);
 // Static shared memory of the stream kernels, at most.
 inline constexpr uint32_t kStreamStaticBytes = 10 * 1024;
+
+inline uint32_t ceil_div(uint64_t a, uint64_t b) {
+  return static_cast<uint32_t>((a + b - 1) / b);
+}
+inline bool aligned(const void* pointer, uintptr_t to) {
+  return reinterpret_cast<uintptr_t>(pointer) % to == 0;
+}
 
 // A part of the workspace, as large as the largest launch needs it.
 struct Region {
@@ -113,6 +121,22 @@ class Planner {
   void* workspace_;
   std::vector<GpuLaunch> launches_;
 };
+
+template <class Params>
+void Planner::add(const void* kernel, const char* name, Dim3 grid, Dim3 block,
+                  uint32_t shared_bytes, const Params& params) {
+  static_assert(sizeof(Params) <= kMaxParamsBytes);
+  if (!workspace_) return;
+  GpuLaunch& launch = launches_.emplace_back();
+  launch.kernel = kernel;
+  launch.name = name;
+  launch.grid = grid;
+  launch.block = block;
+  launch.shared_bytes = shared_bytes;
+  launch.params_bytes = sizeof(Params);
+  launch.overlaps_previous = facts_.compute_capability >= 90;
+  std::memcpy(launch.params, &params, sizeof(Params));
+}
 
 WorkspaceLayout measure(std::span<const GpuDispatch> dispatches, const GpuFacts& facts);
 
