@@ -3,21 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/error.h"
 #include "base/units.h"
+#include "device/command_checks.h"
 
 namespace krserve {
 namespace {
 
 constexpr uint64_t kCopyBlock = 256 * kKiB;
-
-// A copy past the end would corrupt somebody else's memory, and later.
-void check_range(const char* where, const std::string& label, const BufferView& view) {
-  const uint64_t size = view.buffer ? view.buffer->size_bytes() : 0;
-  if (view.offset <= size && view.bytes <= size - view.offset) return;
-  throw_error<DeviceError>(where, "'{}': bytes {}..{} of a buffer of {}", label, view.offset,
-                           view.offset + view.bytes, size);
-}
 
 }  // namespace
 
@@ -30,12 +22,7 @@ CpuCommand& CpuCommandBuffer::append(CpuCommand::Kind kind) {
 
 void CpuCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_bytes,
                                 std::span<const BufferView> buffers) {
-  if (op >= ops::Op::kOpCount || args_bytes > ops::kMaxArgsBytes ||
-      buffers.size() > ops::kMaxBuffers) {
-    throw_error<DeviceError>(
-        "command_buffer.dispatch", "{}: {} bytes of arguments (most {}), {} buffers (most {})",
-        ops::op_name(op), args_bytes, ops::kMaxArgsBytes, buffers.size(), ops::kMaxBuffers);
-  }
+  check_dispatch(op, args_bytes, buffers.size());
   CpuCommand& command = append(CpuCommand::Kind::kDispatch);
   command.op = op;
   std::memcpy(command.args, args, args_bytes);

@@ -1,18 +1,17 @@
 // Timeline of the CPU device: an atomic value for readers, a condition variable for waiters.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <mutex>
 
-#include "device/reached_times.h"
 #include "device/timeline.h"
+#include "device/timeline_value.h"
 
 namespace krserve {
 
 class CpuTimeline final : public Timeline {
  public:
-  uint64_t value() const override { return value_.load(std::memory_order_acquire); }
+  uint64_t value() const override { return known_.get(); }
   void signal(uint64_t value) override;
   WaitResult wait(uint64_t value, std::chrono::nanoseconds timeout) override;
   void poison(const std::string& message) override;
@@ -20,11 +19,9 @@ class CpuTimeline final : public Timeline {
   std::optional<uint64_t> reached_at_ns(uint64_t value) const override;
 
  private:
-  std::atomic<uint64_t> value_{0};
+  TimelineValue known_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::string message_;
-  ReachedTimes reached_at_;
 };
 
 }  // namespace krserve

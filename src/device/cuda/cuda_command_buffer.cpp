@@ -2,30 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
-#include <typeinfo>
 
 #include "base/error.h"
+#include "device/command_checks.h"
 #include "device/cuda/cuda_memory.h"
 
 namespace krserve {
 namespace {
-
-// The buffer behind a view of this device; null for an empty view.
-const CudaBuffer* cuda(const char* where, const std::string& label, const BufferView& view) {
-  if (!view.buffer) return nullptr;
-  const Buffer& buffer = *view.buffer;
-  if (typeid(buffer) == typeid(CudaBuffer)) return static_cast<const CudaBuffer*>(&buffer);
-  throw_error<DeviceError>(where, "'{}': a buffer of another device", label);
-}
-
-// A range past the end would corrupt somebody else's memory, or lose the device, and later.
-const CudaBuffer* checked(const char* where, const std::string& label, const BufferView& view) {
-  const CudaBuffer* buffer = cuda(where, label, view);
-  const uint64_t size = buffer ? buffer->size_bytes() : 0;
-  if (view.offset <= size && view.bytes <= size - view.offset) return buffer;
-  throw_error<DeviceError>(where, "'{}': bytes {}..{} of a buffer of {}", label, view.offset,
-                           view.offset + view.bytes, size);
-}
 
 cudaMemcpyKind copy_kind(CudaMemoryKind dst, CudaMemoryKind src) {
   const bool to_device = dst == CudaMemoryKind::kDevice;
@@ -40,18 +23,13 @@ cudaMemcpyKind copy_kind(CudaMemoryKind dst, CudaMemoryKind src) {
 void CudaCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_bytes,
                                  std::span<const BufferView> buffers) {
   constexpr const char* kWhere = "command_buffer.dispatch";
-  if (op >= ops::Op::kOpCount || args_bytes > ops::kMaxArgsBytes ||
-      buffers.size() > ops::kMaxBuffers) {
-    throw_error<DeviceError>(kWhere, "{}: {} bytes of arguments (most {}), {} buffers (most {})",
-                             ops::op_name(op), args_bytes, ops::kMaxArgsBytes, buffers.size(),
-                             ops::kMaxBuffers);
-  }
+  check_dispatch(op, args_bytes, buffers.size());
   state_.check_encoding();
   kernels::GpuDispatch dispatch;
   dispatch.op = op;
   std::memcpy(dispatch.args, args, args_bytes);
   for (size_t i = 0; i < buffers.size(); ++i) {
-    const CudaBuffer* buffer = checked(kWhere, label(), buffers[i]);
+    const CudaBuffer* buffer = checked_buffer<CudaBuffer>(kWhere, label(), buffers[i]);
     if (!buffer) continue;
     if (buffer->kind() == CudaMemoryKind::kPageable) {
       throw_error<DeviceError>(kWhere,
@@ -67,8 +45,8 @@ void CudaCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_byt
 void CudaCommandBuffer::copy(const BufferView& dst, const BufferView& src) {
   constexpr const char* kWhere = "command_buffer.copy";
   const uint64_t bytes = std::min(dst.bytes, src.bytes);
-  const CudaBuffer* to = checked(kWhere, label(), dst.sub(0, bytes));
-  const CudaBuffer* from = checked(kWhere, label(), src.sub(0, bytes));
+  const CudaBuffer* to = checked_buffer<CudaBuffer>(kWhere, label(), dst.sub(0, bytes));
+  const CudaBuffer* from = checked_buffer<CudaBuffer>(kWhere, label(), src.sub(0, bytes));
   state_.check_encoding();
   if (bytes == 0) return;
   CudaCommand command;
@@ -85,7 +63,7 @@ void CudaCommandBuffer::copy(const BufferView& dst, const BufferView& src) {
 
 void CudaCommandBuffer::fill(const BufferView& dst, uint8_t value) {
   constexpr const char* kWhere = "command_buffer.fill";
-  const CudaBuffer* to = checked(kWhere, label(), dst);
+  const CudaBuffer* to = checked_buffer<CudaBuffer>(kWhere, label(), dst);
   state_.check_encoding();
   if (dst.bytes == 0) return;
   if (to->kind() == CudaMemoryKind::kPageable) {

@@ -17,7 +17,8 @@ CudaTimeline& cuda(const TimelinePoint& point) {
 }
 
 bool is_over(const TimelinePoint& point) {
-  return !point.timeline || cuda(point).has_reached(point.value) || cuda(point).is_poisoned();
+  return !point.timeline || cuda(point).known().has_reached(point.value) ||
+         cuda(point).known().is_poisoned();
 }
 
 }  // namespace
@@ -80,9 +81,9 @@ std::string CudaLane::describe_running() const {
 CudaLane::Readiness CudaLane::readiness(const CudaSubmission& submission, std::string& why) const {
   Readiness result = Readiness::kReady;
   for (const TimelinePoint& point : submission.waits) {
-    if (!point.timeline || cuda(point).has_reached(point.value)) continue;
-    if (cuda(point).is_poisoned()) {
-      why = cuda(point).message();
+    if (!point.timeline || cuda(point).known().has_reached(point.value)) continue;
+    if (cuda(point).known().is_poisoned()) {
+      why = cuda(point).known().message();
       return Readiness::kPoisoned;
     }
     if (!cuda(point).producer_of(point.value, this)) result = Readiness::kWaits;
@@ -129,7 +130,7 @@ void CudaLane::start(CudaSubmission& submission) {
 // when the host sees the word.
 bool CudaLane::put_on_stream(CudaSubmission& submission) {
   for (const TimelinePoint& point : submission.waits) {
-    if (!point.timeline || cuda(point).has_reached(point.value)) continue;
+    if (!point.timeline || cuda(point).known().has_reached(point.value)) continue;
     const CudaTimeline::Producer* producer = cuda(point).producer_of(point.value, this);
     if (producer->lane == this) continue;
     if (context_.failed(cudaStreamWaitEvent(stream_, producer->event, 0), "cudaStreamWaitEvent")) {
@@ -177,15 +178,15 @@ bool CudaLane::retire_ended() {
 void CudaLane::retire(CudaSubmission& submission) {
   for (const TimelinePoint& point : submission.waits) {
     if (!submission.error.empty()) break;
-    if (!point.timeline || cuda(point).has_reached(point.value)) continue;
-    submission.error = cuda(point).message();  // poisoned while it ran
+    if (!point.timeline || cuda(point).known().has_reached(point.value)) continue;
+    submission.error = cuda(point).known().message();  // poisoned while it ran
   }
   if (!submission.error.empty()) return fail(submission);
   const Timestamps times = times_of(submission);
   last_end_ns_ = times.end_ns;
   submission.commands->mark_ended(true, times);
   for (const TimelinePoint& point : submission.signals) {
-    if (point.timeline) cuda(point).signal_locked(point.value, times.end_ns);
+    if (point.timeline) cuda(point).known().signal(point.value, times.end_ns);
   }
   release(submission);
 }
@@ -196,7 +197,7 @@ Timestamps CudaLane::times_of(const CudaSubmission& submission) const {
   uint64_t earliest = std::max(submission.enqueued_ns, last_end_ns_);
   for (const TimelinePoint& point : submission.waits) {
     if (!point.timeline) continue;
-    earliest = std::max(earliest, cuda(point).reached_at_locked(point.value).value_or(0));
+    earliest = std::max(earliest, cuda(point).known().reached_at(point.value).value_or(0));
   }
   earliest = std::min(earliest, now);
   const uint64_t start = submission.anchor->host_ns_of(submission.start).value_or(earliest);
@@ -210,7 +211,7 @@ Timestamps CudaLane::times_of(const CudaSubmission& submission) const {
 void CudaLane::fail(CudaSubmission& submission) {
   submission.commands->mark_ended(false, {});
   for (const TimelinePoint& point : submission.signals) {
-    if (point.timeline) cuda(point).poison_locked(submission.error);
+    if (point.timeline) cuda(point).known().poison(submission.error);
   }
   release(submission);
 }

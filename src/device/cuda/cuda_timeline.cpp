@@ -7,22 +7,22 @@ namespace krserve {
 
 uint64_t CudaTimeline::value() const {
   if (pending_.load(std::memory_order_relaxed) > 0) context_->try_poll();
-  return value_.load(std::memory_order_acquire);
+  return known_.get();
 }
 
 void CudaTimeline::signal(uint64_t value) {
   const std::lock_guard lock(context_->mutex);
-  signal_locked(value, now_ns());
+  known_.signal(value, now_ns());
   context_->poll();
   context_->changed.notify_all();
 }
 
 WaitResult CudaTimeline::wait(uint64_t value, std::chrono::nanoseconds timeout) {
-  if (value_.load(std::memory_order_acquire) >= value) return WaitResult::kReached;
+  if (known_.has_reached(value)) return WaitResult::kReached;
   std::string message;
   const auto over = [&] {
-    if (has_reached(value)) return true;
-    message = is_poisoned() ? message_ : context_->lost;
+    if (known_.has_reached(value)) return true;
+    message = known_.is_poisoned() ? known_.message() : context_->lost;
     return !message.empty();
   };
   if (!context_->wait_until(over, timeout)) return WaitResult::kTimeout;
@@ -32,7 +32,7 @@ WaitResult CudaTimeline::wait(uint64_t value, std::chrono::nanoseconds timeout) 
 
 void CudaTimeline::poison(const std::string& message) {
   const std::lock_guard lock(context_->mutex);
-  poison_locked(message);
+  known_.poison(message);
   context_->poll();
   context_->changed.notify_all();
 }
@@ -40,14 +40,13 @@ void CudaTimeline::poison(const std::string& message) {
 std::optional<std::string> CudaTimeline::error() const {
   const std::lock_guard lock(context_->mutex);
   context_->poll();
-  if (message_.empty()) return std::nullopt;
-  return message_;
+  return known_.error();
 }
 
 std::optional<uint64_t> CudaTimeline::reached_at_ns(uint64_t value) const {
   const std::lock_guard lock(context_->mutex);
   context_->poll();
-  return reached_at_locked(value);
+  return known_.reached_at(value);
 }
 
 const CudaTimeline::Producer* CudaTimeline::producer_of(uint64_t value,
@@ -65,16 +64,6 @@ void CudaTimeline::remove_producers(const CudaLane* lane, uint64_t number) {
   std::erase_if(producers_, [&](const Producer& producer) {
     return producer.lane == lane && producer.number == number;
   });
-}
-
-void CudaTimeline::signal_locked(uint64_t value, uint64_t at_ns) {
-  if (has_reached(value) || is_poisoned()) return;
-  reached_at_.add(value, at_ns);
-  value_.store(value, std::memory_order_release);
-}
-
-void CudaTimeline::poison_locked(const std::string& message) {
-  if (message_.empty()) message_ = message.empty() ? "device error" : message;
 }
 
 }  // namespace krserve

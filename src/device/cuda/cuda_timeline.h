@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "device/cuda/cuda_context.h"
-#include "device/reached_times.h"
 #include "device/timeline.h"
+#include "device/timeline_value.h"
 
 namespace krserve {
 
@@ -36,24 +36,18 @@ class CudaTimeline final : public Timeline {
     uint64_t number;
     cudaEvent_t event;
   };
-  bool has_reached(uint64_t value) const { return value_.load(std::memory_order_relaxed) >= value; }
-  bool is_poisoned() const { return !message_.empty(); }
-  const std::string& message() const { return message_; }
+  TimelineValue& known() { return known_; }
+  const TimelineValue& known() const { return known_; }
   // Null if nobody will yet; one on `lane` is preferred, as it needs no wait.
   const Producer* producer_of(uint64_t value, const CudaLane* lane) const;
   void add_producer(const Producer& producer) { producers_.push_back(producer); }
   void remove_producers(const CudaLane* lane, uint64_t number);
-  void signal_locked(uint64_t value, uint64_t at_ns);
-  void poison_locked(const std::string& message);
-  std::optional<uint64_t> reached_at_locked(uint64_t value) const { return reached_at_.of(value); }
 
  private:
   const std::shared_ptr<CudaContext> context_;
-  std::atomic<uint64_t> value_{0};
   std::atomic<int> pending_{0};
-  std::string message_;
+  TimelineValue known_;
   std::vector<Producer> producers_;
-  ReachedTimes reached_at_;
 };
 
 }  // namespace krserve

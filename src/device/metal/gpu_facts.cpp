@@ -27,8 +27,7 @@ std::optional<GpuFacts> metal_gpu_facts() {
   facts.name = device->name()->text();
   facts.apple_family = apple_family(*device.get());
   facts.metal3 = device->supports(MTLGPUFamily::kMetal3);
-  facts.metal4 = device->responds_to(metal::msg::NewCommandQueue4::kSelector) &&
-                 device->supports(MTLGPUFamily::kMetal4);
+  facts.metal4 = device->has_metal4();
   facts.working_set_bytes = device->recommended_max_working_set_size();
   facts.max_buffer_bytes = device->max_buffer_length();
   return facts;

@@ -2,31 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
-#include <typeinfo>
 
 #include "base/error.h"
+#include "device/command_checks.h"
 #include "device/metal/metal_memory.h"
 
 namespace krserve {
 namespace {
-
-// The buffer behind a view of this device; null for an empty view.
-const MetalBuffer* metal_buffer(const char* where, const std::string& label,
-                                const BufferView& view) {
-  if (!view.buffer) return nullptr;
-  const Buffer& buffer = *view.buffer;
-  if (typeid(buffer) == typeid(MetalBuffer)) return static_cast<const MetalBuffer*>(&buffer);
-  throw_error<DeviceError>(where, "'{}': a buffer of another device", label);
-}
-
-// A range past the end would corrupt somebody else's memory, and later.
-const MetalBuffer* checked(const char* where, const std::string& label, const BufferView& view) {
-  const MetalBuffer* buffer = metal_buffer(where, label, view);
-  const uint64_t size = buffer ? buffer->size_bytes() : 0;
-  if (view.offset <= size && view.bytes <= size - view.offset) return buffer;
-  throw_error<DeviceError>(where, "'{}': bytes {}..{} of a buffer of {}", label, view.offset,
-                           view.offset + view.bytes, size);
-}
 
 // What a command needs to know of a view: addresses for the GPU and for the host, 0 or null where
 // there is none.
@@ -42,18 +24,13 @@ MetalRange range_of(const MetalBuffer& buffer, uint64_t offset) {
 void MetalCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_bytes,
                                   std::span<const BufferView> buffers) {
   constexpr const char* kWhere = "command_buffer.dispatch";
-  if (op >= ops::Op::kOpCount || args_bytes > ops::kMaxArgsBytes ||
-      buffers.size() > ops::kMaxBuffers) {
-    throw_error<DeviceError>(kWhere, "{}: {} bytes of arguments (most {}), {} buffers (most {})",
-                             ops::op_name(op), args_bytes, ops::kMaxArgsBytes, buffers.size(),
-                             ops::kMaxBuffers);
-  }
+  check_dispatch(op, args_bytes, buffers.size());
   state_.check_encoding();
   kernels::GpuDispatch dispatch;
   dispatch.op = op;
   std::memcpy(dispatch.args, args, args_bytes);
   for (size_t i = 0; i < buffers.size(); ++i) {
-    const MetalBuffer* buffer = checked(kWhere, label(), buffers[i]);
+    const MetalBuffer* buffer = checked_buffer<MetalBuffer>(kWhere, label(), buffers[i]);
     if (!buffer) continue;
     const MetalRange range = range_of(*buffer, buffers[i].offset);
     if (range.gpu == 0) {
@@ -70,8 +47,8 @@ void MetalCommandBuffer::dispatch(ops::Op op, const void* args, uint32_t args_by
 void MetalCommandBuffer::copy(const BufferView& dst, const BufferView& src) {
   constexpr const char* kWhere = "command_buffer.copy";
   const uint64_t bytes = std::min(dst.bytes, src.bytes);
-  const MetalBuffer* to = checked(kWhere, label(), dst.sub(0, bytes));
-  const MetalBuffer* from = checked(kWhere, label(), src.sub(0, bytes));
+  const MetalBuffer* to = checked_buffer<MetalBuffer>(kWhere, label(), dst.sub(0, bytes));
+  const MetalBuffer* from = checked_buffer<MetalBuffer>(kWhere, label(), src.sub(0, bytes));
   state_.check_encoding();
   if (bytes == 0) return;
   MetalCommand command;
@@ -88,7 +65,7 @@ void MetalCommandBuffer::copy(const BufferView& dst, const BufferView& src) {
 
 void MetalCommandBuffer::fill(const BufferView& dst, uint8_t value) {
   constexpr const char* kWhere = "command_buffer.fill";
-  const MetalBuffer* to = checked(kWhere, label(), dst);
+  const MetalBuffer* to = checked_buffer<MetalBuffer>(kWhere, label(), dst);
   state_.check_encoding();
   if (dst.bytes == 0) return;
   MetalCommand command;

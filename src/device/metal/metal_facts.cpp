@@ -3,21 +3,13 @@
 #include "base/error.h"
 
 namespace krserve {
-namespace {
-
-bool can_metal4(metal::MTLDevice& device) {
-  return device.responds_to(metal::msg::NewCommandQueue4::kSelector) &&
-         device.supports(metal::MTLGPUFamily::kMetal4);
-}
-
-}  // namespace
 
 MetalFacts read_metal_facts(metal::MTLDevice& device, MetalPath path) {
   const metal::AutoreleaseScope scope;
   MetalFacts facts;
   facts.working_set_bytes = device.recommended_max_working_set_size();
   facts.max_buffer_bytes = device.max_buffer_length();
-  facts.metal4 = path != MetalPath::kMetal3 && can_metal4(device);
+  facts.metal4 = path != MetalPath::kMetal3 && device.has_metal4();
   if (path == MetalPath::kMetal4 && !facts.metal4) {
     throw_error<DeviceError>("device.open",
                              "{} has no Metal 4, which needs macOS 26 and an M1 or later; use the "

@@ -27,8 +27,8 @@ MetalTimeline& metal_timeline(const TimelinePoint& point) {
 }
 
 bool is_over(const TimelinePoint& point) {
-  return !point.timeline || metal_timeline(point).has_reached(point.value) ||
-         metal_timeline(point).is_poisoned();
+  return !point.timeline || metal_timeline(point).known().has_reached(point.value) ||
+         metal_timeline(point).known().is_poisoned();
 }
 
 }  // namespace
@@ -58,9 +58,9 @@ MetalLane::Readiness MetalLane::readiness(const MetalSubmission& submission,
   if (pieces_running_ + kMostPieces > MetalPort::kMaxInFlight) return Readiness::kWaits;
   Readiness result = Readiness::kReady;
   for (const TimelinePoint& point : submission.waits) {
-    if (!point.timeline || metal_timeline(point).has_reached(point.value)) continue;
-    if (metal_timeline(point).is_poisoned()) {
-      why = metal_timeline(point).message();
+    if (!point.timeline || metal_timeline(point).known().has_reached(point.value)) continue;
+    if (metal_timeline(point).known().is_poisoned()) {
+      why = metal_timeline(point).known().message();
       return Readiness::kPoisoned;
     }
     if (!metal_timeline(point).producer_of(point.value, this)) result = Readiness::kWaits;
@@ -85,7 +85,7 @@ bool MetalLane::start_ready() {
 void MetalLane::start(MetalSubmission& submission) {
   std::vector<MetalEventPoint> events;
   for (const TimelinePoint& point : submission.waits) {
-    if (!point.timeline || metal_timeline(point).has_reached(point.value)) continue;
+    if (!point.timeline || metal_timeline(point).known().has_reached(point.value)) continue;
     const MetalTimeline::Producer* producer = metal_timeline(point).producer_of(point.value, this);
     if (producer->lane != this) events.push_back({&producer->lane->event(), producer->event_value});
   }
@@ -177,8 +177,8 @@ bool MetalLane::retire_ended() {
 void MetalLane::retire(MetalSubmission& submission) {
   for (const TimelinePoint& point : submission.waits) {
     if (!submission.error.empty()) break;
-    if (!point.timeline || metal_timeline(point).has_reached(point.value)) continue;
-    submission.error = metal_timeline(point).message();  // poisoned while it ran
+    if (!point.timeline || metal_timeline(point).known().has_reached(point.value)) continue;
+    submission.error = metal_timeline(point).known().message();  // poisoned while it ran
   }
   if (!submission.error.empty()) return fail(submission);
   // Metal's clock is not quite the host's; what certainly came before stays so.
@@ -186,7 +186,7 @@ void MetalLane::retire(MetalSubmission& submission) {
   uint64_t earliest = std::max(submission.committed_ns, last_end_ns_);
   for (const TimelinePoint& point : submission.waits) {
     if (!point.timeline) continue;
-    const auto reached = metal_timeline(point).reached_at_locked(point.value);
+    const auto reached = metal_timeline(point).known().reached_at(point.value);
     earliest = std::max(earliest, reached.value_or(0));
   }
   Timestamps& times = submission.times;
@@ -196,7 +196,7 @@ void MetalLane::retire(MetalSubmission& submission) {
   last_end_ns_ = times.end_ns;
   submission.commands->mark_ended(true, times);
   for (const TimelinePoint& point : submission.signals) {
-    if (point.timeline) metal_timeline(point).signal_locked(point.value, times.end_ns);
+    if (point.timeline) metal_timeline(point).known().signal(point.value, times.end_ns);
   }
   release(submission);
 }
@@ -204,7 +204,7 @@ void MetalLane::retire(MetalSubmission& submission) {
 void MetalLane::fail(MetalSubmission& submission) {
   submission.commands->mark_ended(false, {});
   for (const TimelinePoint& point : submission.signals) {
-    if (point.timeline) metal_timeline(point).poison_locked(submission.error);
+    if (point.timeline) metal_timeline(point).known().poison(submission.error);
   }
   release(submission);
 }

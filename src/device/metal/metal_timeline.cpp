@@ -6,15 +6,15 @@
 namespace krserve {
 
 void MetalTimeline::signal(uint64_t value) {
-  context_->update([&] { signal_locked(value, now_ns()); });
+  context_->update([&] { known_.signal(value, now_ns()); });
 }
 
 WaitResult MetalTimeline::wait(uint64_t value, std::chrono::nanoseconds timeout) {
   if (reached(value)) return WaitResult::kReached;
   std::string message;
   const auto over = [&] {
-    if (has_reached(value)) return true;
-    message = is_poisoned() ? message_ : context_->lost;
+    if (known_.has_reached(value)) return true;
+    message = known_.is_poisoned() ? known_.message() : context_->lost;
     return !message.empty();
   };
   if (!context_->wait_until(over, timeout)) return WaitResult::kTimeout;
@@ -23,18 +23,17 @@ WaitResult MetalTimeline::wait(uint64_t value, std::chrono::nanoseconds timeout)
 }
 
 void MetalTimeline::poison(const std::string& message) {
-  context_->update([&] { poison_locked(message); });
+  context_->update([&] { known_.poison(message); });
 }
 
 std::optional<std::string> MetalTimeline::error() const {
   const std::lock_guard lock(context_->mutex);
-  if (message_.empty()) return std::nullopt;
-  return message_;
+  return known_.error();
 }
 
 std::optional<uint64_t> MetalTimeline::reached_at_ns(uint64_t value) const {
   const std::lock_guard lock(context_->mutex);
-  return reached_at_locked(value);
+  return known_.reached_at(value);
 }
 
 const MetalTimeline::Producer* MetalTimeline::producer_of(uint64_t value,
@@ -52,16 +51,6 @@ void MetalTimeline::remove_producers(const MetalLane* lane, uint64_t event_value
   std::erase_if(producers_, [&](const Producer& producer) {
     return producer.lane == lane && producer.event_value == event_value;
   });
-}
-
-void MetalTimeline::signal_locked(uint64_t value, uint64_t at_ns) {
-  if (has_reached(value) || is_poisoned()) return;
-  reached_at_.add(value, at_ns);
-  value_.store(value, std::memory_order_release);
-}
-
-void MetalTimeline::poison_locked(const std::string& message) {
-  if (message_.empty()) message_ = message.empty() ? "device error" : message;
 }
 
 }  // namespace krserve

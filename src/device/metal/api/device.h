@@ -21,6 +21,10 @@ class MTLDevice : public NSObject {
   uint64_t registry_id() const { return send<msg::RegistryId>(this); }
   bool has_unified_memory() const { return send<msg::HasUnifiedMemory>(this); }
   bool supports(MTLGPUFamily family) const { return send<msg::SupportsFamily>(this, family); }
+  // The GPU and the system: macOS 26.
+  bool has_metal4() {
+    return responds_to(msg::NewCommandQueue4::kSelector) && supports(MTLGPUFamily::kMetal4);
+  }
   uint64_t recommended_max_working_set_size() const { return send<msg::WorkingSetSize>(this); }
   NSUInteger max_buffer_length() const { return send<msg::MaxBufferLength>(this); }
   NSUInteger max_threadgroup_memory_length() const {

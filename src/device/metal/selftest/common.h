@@ -12,6 +12,5 @@ inline constexpr int kOldestMacos = 14;
 int macos_version();
 // Null where there is none.
 metal::Owned<metal::MTLDevice> system_metal_device();
-bool has_metal4(metal::MTLDevice& device);
 
 }  // namespace krserve

@@ -138,7 +138,7 @@ void measure_metal(CheckLog& log, MetalPath path, int samples) {
   require_metal();
   const metal::AutoreleaseScope scope;
   const metal::Owned<metal::MTLDevice> device = system_metal_device();
-  const bool metal4 = path != MetalPath::kMetal3 && has_metal4(*device.get());
+  const bool metal4 = path != MetalPath::kMetal3 && device->has_metal4();
   Costs costs(log, *device.get(), metal4, samples);
   log.doing("Metal's command buffers");
   costs.round_trips();

@@ -89,7 +89,7 @@ void check_metal_messages(CheckLog& log) {
   log.doing("an object of each class");
   metal::Owned<metal::MTLDevice> device = system_metal_device();
   const int macos = macos_version();
-  const bool metal4 = has_metal4(*device.get());
+  const bool metal4 = device->has_metal4();
   MetalProbes probes(std::move(device), metal4);
   for (const metal::MessageInfo& message : metal::all_messages()) {
     log.doing(name_of(message));

@@ -29,7 +29,7 @@ std::string families(metal::MTLDevice& device) {
 }
 
 std::string path_text(metal::MTLDevice& device, MetalPath path) {
-  const bool has = has_metal4(device);
+  const bool has = device.has_metal4();
   if (path == MetalPath::kMetal3) return "Metal 3, as asked";
   if (path == MetalPath::kMetal4) return has ? "Metal 4, as asked" : "Metal 4 asked, not there";
   if (has) return "Metal 4: the system and the device have it";
@@ -50,11 +50,6 @@ int macos_version() {
 
 metal::Owned<metal::MTLDevice> system_metal_device() {
   return metal::Owned<metal::MTLDevice>(MTLCreateSystemDefaultDevice());
-}
-
-bool has_metal4(metal::MTLDevice& device) {
-  return device.responds_to(metal::msg::NewCommandQueue4::kSelector) &&
-         device.supports(metal::MTLGPUFamily::kMetal4);
 }
 
 void require_metal() {
