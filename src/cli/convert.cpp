@@ -40,7 +40,7 @@ void stop_on_signals() {
 void warn(const char* what, const std::vector<std::string>& names) {
   if (names.empty()) return;
   const auto shown = std::min(names.size(), kNamesShown);
-  fmt::print(stderr, "krserve: {}: {}: {}{}\n", names.size(), what,
+  fmt::print(stderr, "krserve: {} {}: {}{}\n", names.size(), what,
              fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
              shown < names.size() ? ", ..." : "");
 }
@@ -58,9 +58,9 @@ int run(Options& options) {
         bar.update(fraction);
       });
   bar.finish();
-  warn("matrices are not quantized, their columns are no multiple of the group size",
+  warn("matrices not quantized, their columns are no multiple of the group size",
        report.plain_modules);
-  warn("tensors are left out, the architecture does not use them", report.unused_tensors);
+  warn("tensors left out, the architecture does not use them", report.unused_tensors);
   fmt::print("{} written: {} from {}, {:.3f} bits per weight ({} bit, group {}), {} file{}\n",
              options.target, format_bytes(report.bytes), format_bytes(report.source_bytes),
              static_cast<double>(report.bytes) * 8 / static_cast<double>(report.parameters),

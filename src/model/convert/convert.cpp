@@ -108,14 +108,15 @@ void write_tensors(const Checkpoint& checkpoint, const Plan& plan, const fs::pat
     writers.push_back(
         std::make_unique<SafetensorsWriter>(directory / plan.shard_name(i), plan.shards[i], "mlx"));
   }
+  const convert::Sources sources(checkpoint);
   Work work(convert::split(plan), plan.report.source_bytes, progress);
   const uint32_t wanted =
       options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
   std::vector<std::thread> team;
   for (uint32_t i = 1; i < wanted; ++i) {
-    team.emplace_back([&] { work.run({checkpoint, writers}); });
+    team.emplace_back([&] { work.run({sources, writers}); });
   }
-  work.run({checkpoint, writers});
+  work.run({sources, writers});
   for (std::thread& member : team) member.join();
   work.rethrow();
   for (const auto& writer : writers) writer->finish();

@@ -25,8 +25,8 @@ uint64_t unit_elements(const Item& item) {
   return item.quantization ? static_cast<uint64_t>(item.source->shape[1]) : 1;
 }
 
-// The source may lie at any address.
-void widen(const std::byte* data, Dtype dtype, std::span<float> out) {
+// `data` lies at any address.
+void to_floats(const std::byte* data, Dtype dtype, std::span<float> out) {
   if (dtype == Dtype::kF32) {
     std::memcpy(out.data(), data, out.size_bytes());
     return;
@@ -62,6 +62,10 @@ void check_finite(std::span<const float> values, const Item& item, uint64_t begi
 
 }  // namespace
 
+uint64_t Task::first_element() const {
+  return begin * unit_elements(*item);
+}
+
 uint64_t Task::source_bytes() const {
   return (end - begin) * unit_elements(*item) * bytes_of(item->source->dtype);
 }
@@ -79,14 +83,28 @@ std::vector<Task> split(const Plan& plan) {
   return tasks;
 }
 
+Sources::Sources(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {
+  for (const SafetensorsFile& file : checkpoint.files()) readers_.emplace_back(file.path());
+}
+
+void Sources::read(const TensorView& view, uint64_t offset, std::vector<std::byte>& out) const {
+  for (size_t i = 0; i < readers_.size(); ++i) {
+    const MappedFile& file = checkpoint_.files()[i].file();
+    if (view.data < file.data() || view.data >= file.data() + file.size()) continue;
+    const auto start = static_cast<uint64_t>(view.data - file.data());
+    return readers_[i].read(out.data(), start + offset, out.size());
+  }
+}
+
 void RowConverter::run(const Task& task) {
+  const TensorView& source = *task.item->source;
+  source_.resize(task.source_bytes());
+  sources_.read(source, task.first_element() * bytes_of(source.dtype), source_);
   if (task.item->quantization) {
     quantize(task);
   } else {
     round(task);
   }
-  const uint64_t unit = unit_elements(*task.item);
-  release(*task.item->source, task.begin * unit, task.end * unit);
 }
 
 void RowConverter::quantize(const Task& task) {
@@ -99,7 +117,7 @@ void RowConverter::quantize(const Task& task) {
   scales_.resize(rows * groups);
   biases_.resize(rows * groups);
   for (uint64_t row = 0; row < rows; ++row) {
-    load(item, (task.begin + row) * columns, columns);
+    widen(task, row * columns, columns);
     quantize_row(values_, *item.quantization, std::span(words_).subspan(row * words, words),
                  std::span(scales_).subspan(row * groups, groups),
                  std::span(biases_).subspan(row * groups, groups));
@@ -112,18 +130,20 @@ void RowConverter::quantize(const Task& task) {
 }
 
 void RowConverter::round(const Task& task) {
-  load(*task.item, task.begin, task.end - task.begin);
+  widen(task, 0, task.end - task.begin);
   write(task.item->outputs[0], task.begin, values_);
 }
 
-void RowConverter::load(const Item& item, uint64_t begin, uint64_t count) {
-  const TensorView& source = *item.source;
+void RowConverter::widen(const Task& task, uint64_t begin, uint64_t count) {
+  const Item& item = *task.item;
+  const Dtype dtype = item.source->dtype;
   values_.resize(count);
-  widen(source.data + begin * bytes_of(source.dtype), source.dtype, values_);
-  check_finite(values_, item, begin, "re-download the model");
-  if (source.dtype == item.dtype) return;
+  to_floats(source_.data() + begin * bytes_of(dtype), dtype, values_);
+  const uint64_t first = task.first_element() + begin;
+  check_finite(values_, item, first, "re-download the model");
+  if (dtype == item.dtype) return;
   round_to(item.dtype, values_);
-  check_finite(values_, item, begin, "choose another --dtype");
+  check_finite(values_, item, first, "choose another --dtype");
 }
 
 void RowConverter::write(const Output& output, uint64_t begin, const std::vector<float>& values) {
@@ -138,16 +158,6 @@ void RowConverter::write(const Output& output, uint64_t begin, const std::vector
   std::transform(values.begin(), values.end(), halves_.begin(),
                  [dtype](float value) { return narrow(value, dtype); });
   writer.write_at(at, halves_.data(), halves_.size() * sizeof(uint16_t));
-}
-
-// Pages that were read are not needed again; kept, they would count as this process' memory.
-void RowConverter::release(const TensorView& source, uint64_t begin, uint64_t end) const {
-  const uint64_t size = bytes_of(source.dtype);
-  for (const SafetensorsFile& file : checkpoint_.files()) {
-    const std::byte* data = file.file().data();
-    if (source.data < data || source.data >= data + file.file().size()) continue;
-    file.file().release(source.data + begin * size, (end - begin) * size);
-  }
 }
 
 }  // namespace krserve::convert
