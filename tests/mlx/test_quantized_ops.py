@@ -11,6 +11,8 @@ import pytest
 from support import TOOL
 
 EPSILON = 2.0**-24  # half a unit in the last place of 1
+# Of a sum in f32. Measured: at most 9e-9 for krserve, 3e-8 for MLX (figures.py).
+SUM_BOUND = 2.0**-22
 SHAPES = [(1, 128, 1), (7, 256, 3), (129, 384, 5), (515, 640, 17), (1003, 896, 2), (33, 4864, 4)]
 
 
@@ -69,8 +71,7 @@ def check_product(results, wide, x, bits, group_size):
     exact = x @ weight.T
     largest = magnitudes(wide, bits, group_size).astype(np.float64)
     size = abs(x) @ largest.T
-    # A sum of k terms in vectors of at least four; observed errors are far smaller.
-    sum_bound = size * EPSILON * (x.shape[1] / 4 + 8)
+    sum_bound = size * SUM_BOUND
     assert (abs(theirs - exact) <= sum_bound).all(), "the bound does not hold for MLX itself"
     for name, ours in results.items():
         if not name.startswith("y."):
