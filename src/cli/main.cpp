@@ -46,6 +46,7 @@ int main(int argc, char** argv) {
   add("serve", "Serve a model over HTTP (OpenAI-compatible)", krserve::cli::add_serve);
   add("generate", "Generate text on the terminal", krserve::cli::add_generate);
   add("synth", "Write a random-weight model of a known shape, for timing", krserve::cli::add_synth);
+  add("convert", "Quantize a 16-bit model to MLX's 4 or 8 bit format", krserve::cli::add_convert);
   add("bench", "Measure decode, prefill or the ablation", krserve::cli::add_bench);
   add("doctor", "Show device, effective settings and basic costs", krserve::cli::add_doctor);
   add("metal-selftest", "Check and measure Metal on this Mac, for a report",

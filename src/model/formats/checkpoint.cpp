@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <charconv>
 #include <set>
 #include <string>
 #include <system_error>
@@ -33,6 +35,28 @@ std::map<std::string, std::string> read_weight_map(const std::filesystem::path& 
   return result;
 }
 
+// model*.safetensors, in the order of their names.
+std::vector<std::filesystem::path> weight_files(const std::filesystem::path& directory) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("model") && name.ends_with(".safetensors")) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+// 3 for "model-00001-of-00003.safetensors"; 0 for a name without a count.
+size_t shards_of(const std::filesystem::path& file) {
+  const std::string name = file.stem().string();
+  const size_t at = name.rfind("-of-");
+  if (at == std::string::npos) return 0;
+  size_t count = 0;
+  const char* end = name.data() + name.size();
+  const auto [rest, error] = std::from_chars(name.data() + at + 4, end, count);
+  return error == std::errc() && rest == end ? count : 0;
+}
+
 }  // namespace
 
 Checkpoint::Checkpoint(std::filesystem::path directory) : directory_(std::move(directory)) {
@@ -47,6 +71,8 @@ Checkpoint::Checkpoint(std::filesystem::path directory) : directory_(std::move(d
     open_single(directory_ / kSingleFile);
   } else if (std::filesystem::exists(directory_ / kIndexFile, ignored)) {
     open_index(directory_ / kIndexFile);
+  } else if (const auto files = weight_files(directory_); !files.empty()) {
+    open_all(files);
   } else {
     refuse_without_weights();
   }
@@ -82,6 +108,23 @@ void Checkpoint::open_index(const std::filesystem::path& index) {
                               index.string(), tensor, shard);
     }
     tensors_.emplace(view->name, view);
+  }
+}
+
+void Checkpoint::open_all(const std::vector<std::filesystem::path>& files) {
+  files_.reserve(files.size());  // the tables point into the elements
+  for (const auto& file : files) {
+    if (const size_t shards = shards_of(file); shards > files.size()) {
+      throw_error<ModelError>(kWhere, "{}: {} of {} shards are there; re-download the others",
+                              directory_.string(), files.size(), shards);
+    }
+    for (const auto& [name, view] : files_.emplace_back(file).tensors()) {
+      if (tensors_.emplace(name, &view).second) continue;
+      throw_error<ModelError>(kWhere,
+                              "{}: tensor '{}' is in several files and there is no {}; remove "
+                              "the files that do not belong to the model",
+                              file.string(), name, kIndexFile);
+    }
   }
 }
 

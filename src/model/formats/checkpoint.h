@@ -14,8 +14,8 @@ namespace krserve {
 // Keeps every file mapped while it lives; views point into those maps. Movable, not copyable.
 class Checkpoint {
  public:
-  // Reads model.safetensors, else model.safetensors.index.json and the shards that it names.
-  // Throws ModelError.
+  // Reads model.safetensors, else model.safetensors.index.json and the shards that it names, else
+  // every model*.safetensors, as mlx-lm does. Throws ModelError.
   explicit Checkpoint(std::filesystem::path directory);
 
   const TensorView* find(std::string_view name) const;
@@ -32,6 +32,7 @@ class Checkpoint {
  private:
   void open_single(const std::filesystem::path& file);
   void open_index(const std::filesystem::path& index);
+  void open_all(const std::vector<std::filesystem::path>& files);
   [[noreturn]] void refuse_without_weights() const;
 
   std::filesystem::path directory_;

@@ -31,6 +31,9 @@ constexpr std::array<ArchitectureName, 3> kArchitectures = {{{Architecture::kQwe
                                                              {Architecture::kLlama, "llama"}}};
 
 Architecture read_architecture(const JsonFields& fields) {
+  if (fields.has("model_file")) {
+    fields.refuse("model_file", "none: krserve runs no code that comes with a model");
+  }
   const std::string type = fields.text("model_type");
   for (const auto& known : kArchitectures) {
     if (known.model_type == type) return known.architecture;
@@ -144,16 +147,18 @@ void read_architecture_traits(const JsonFields& fields, ModelConfig& config) {
   }
 }
 
+// The mode comes first: the other modes have sizes of their own, which would be refused without
+// saying why.
 Quantization read_quantization(const JsonFields& fields, const Quantization& base) {
+  if (fields.text_or("mode", "affine") != "affine") {
+    fields.refuse("mode", fmt::format("\"affine\", with {}", kSupportedQuantization));
+  }
   Quantization result;
   result.bits = static_cast<uint32_t>(fields.integer_or("bits", 1, 64, base.bits));
   if (result.bits != 4 && result.bits != 8) fields.refuse("bits", "4 or 8");
   result.group_size =
       static_cast<uint32_t>(fields.integer_or("group_size", 1, 4096, base.group_size));
-  if (result.group_size != 32 && result.group_size != 64 && result.group_size != 128) {
-    fields.refuse("group_size", "32, 64 or 128");
-  }
-  if (fields.text_or("mode", "affine") != "affine") fields.refuse("mode", "affine");
+  if (!is_supported(result)) fields.refuse("group_size", "32, 64 or 128");
   return result;
 }
 
@@ -221,6 +226,12 @@ std::string_view to_string(Architecture architecture) {
   return "unknown";
 }
 
+bool is_supported(const Quantization& quantization) {
+  const uint32_t group = quantization.group_size;
+  return (quantization.bits == 4 || quantization.bits == 8) &&
+         (group == 32 || group == 64 || group == 128);
+}
+
 std::optional<Quantization> QuantizationConfig::of(std::string_view module) const {
   const auto it = overrides.find(module);
   return it == overrides.end() ? std::optional(base) : it->second;
@@ -234,7 +245,9 @@ ModelConfig read_model_config(const std::filesystem::path& directory) {
   config.architecture = read_architecture(fields);
   read_sizes(fields, config);
   config.rms_norm_eps = fields.number_or("rms_norm_eps", 0, 1, 1e-6);
-  config.tie_word_embeddings = fields.boolean_or("tie_word_embeddings", false);
+  if (fields.has("tie_word_embeddings")) {
+    config.tie_word_embeddings = fields.boolean_or("tie_word_embeddings", false);
+  }
   read_rope(fields, config);
   read_architecture_traits(fields, config);
   config.quantization = read_quantization_config(fields);

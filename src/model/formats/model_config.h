@@ -33,6 +33,9 @@ struct Quantization {
   bool operator==(const Quantization&) const = default;
 };
 
+bool is_supported(const Quantization& quantization);
+inline constexpr const char* kSupportedQuantization = "4 or 8 bits in groups of 32, 64 or 128";
+
 struct QuantizationConfig {
   Quantization base;
   // Module path ("model.layers.0.mlp.up_proj") -> its own parameters, or none: not quantized.
@@ -54,10 +57,10 @@ struct ModelConfig {
   double rms_norm_eps = 1e-6;
   double rope_theta = 10000.0;
   RopeScaling rope_scaling;
-  bool tie_word_embeddings = false;
-  bool qkv_bias = false;               // q_proj, k_proj and v_proj have a bias
-  bool attention_output_bias = false;  // o_proj has one
-  bool qk_norm = false;                // per-head RMS norm of q and k
+  std::optional<bool> tie_word_embeddings;  // none: as the tensors say
+  bool qkv_bias = false;                    // q_proj, k_proj and v_proj have a bias
+  bool attention_output_bias = false;       // o_proj has one
+  bool qk_norm = false;                     // per-head RMS norm of q and k
   std::optional<QuantizationConfig> quantization;
   std::vector<uint32_t> eos_token_ids;  // ascending; config.json and generation_config.json merged
   std::optional<uint32_t> bos_token_id;

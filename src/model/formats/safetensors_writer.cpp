@@ -60,10 +60,11 @@ SafetensorsWriter::SafetensorsWriter(std::filesystem::path path,
     : path_(std::move(path)) {
   for (const TensorSpec& tensor : tensors) total_bytes_ += tensor.bytes();
   const std::string header = header_bytes(tensors, format);
+  data_start_ = header.size();
   fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd_ < 0) refuse(path_, "create", errno);
   try {
-    write_all(header.data(), header.size());
+    write_all(0, header.data(), header.size());
   } catch (...) {
     ::close(fd_);
     throw;
@@ -75,8 +76,12 @@ SafetensorsWriter::~SafetensorsWriter() {
 }
 
 void SafetensorsWriter::append(const void* data, uint64_t bytes) {
-  assert(written_bytes_ + bytes <= total_bytes_);
-  write_all(static_cast<const char*>(data), bytes);
+  write_at(written_bytes_, data, bytes);
+}
+
+void SafetensorsWriter::write_at(uint64_t offset, const void* data, uint64_t bytes) {
+  assert(offset + bytes <= total_bytes_);
+  write_all(data_start_ + offset, static_cast<const char*>(data), bytes);
   written_bytes_ += bytes;
 }
 
@@ -86,12 +91,14 @@ void SafetensorsWriter::finish() {
   if (::close(std::exchange(fd_, -1)) != 0) refuse(path_, "close", errno);
 }
 
-void SafetensorsWriter::write_all(const char* data, uint64_t bytes) {
+void SafetensorsWriter::write_all(uint64_t position, const char* data, uint64_t bytes) {
   while (bytes > 0) {
-    const ssize_t written = ::write(fd_, data, std::min(bytes, kMaxWriteBytes));
+    const ssize_t written =
+        ::pwrite(fd_, data, std::min(bytes, kMaxWriteBytes), static_cast<off_t>(position));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) refuse(path_, "write", errno);
     data += written;
+    position += static_cast<uint64_t>(written);
     bytes -= static_cast<uint64_t>(written);
   }
 }

@@ -1,6 +1,7 @@
-// Writer of one safetensors file, tensor after tensor, with bounded memory.
+// Writer of one safetensors file, piece after piece or at offsets, with bounded memory.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -31,19 +32,23 @@ class SafetensorsWriter {
 
   // Data of the tensors in the order given, in pieces of any size.
   void append(const void* data, uint64_t bytes);
-  // Closes the file. The bytes appended must be exactly those of the tensors (asserted).
+  // The same anywhere, from any thread; `offset` counts from the first tensor's first byte. Every
+  // byte is written once.
+  void write_at(uint64_t offset, const void* data, uint64_t bytes);
+  // Closes the file. The bytes written must be exactly those of the tensors (asserted).
   void finish();
 
   uint64_t total_bytes() const noexcept { return total_bytes_; }
   uint64_t written_bytes() const noexcept { return written_bytes_; }
 
  private:
-  void write_all(const char* data, uint64_t bytes);
+  void write_all(uint64_t position, const char* data, uint64_t bytes);
 
   std::filesystem::path path_;
   int fd_ = -1;
+  uint64_t data_start_ = 0;   // where the first tensor begins
   uint64_t total_bytes_ = 0;  // of data, as is the next
-  uint64_t written_bytes_ = 0;
+  std::atomic<uint64_t> written_bytes_ = 0;
 };
 
 }  // namespace krserve

@@ -94,25 +94,57 @@ void resolve_plain(LinearWeights& linear) {
   linear.args.scale_type = type;
 }
 
-// As in mlx-lm: a module with .scales is quantized, and an override says with what, or forbids it.
+// What the shapes say: [n, k * bits / 32] words and [n, k / group_size] scales. None where they
+// fit no format at all.
+std::optional<Quantization> packed_as(const TensorView& weight, const TensorView& scales,
+                                      uint32_t k) {
+  if (weight.shape.size() != 2 || scales.shape.size() != 2 || scales.shape[1] <= 0) return {};
+  const auto words = static_cast<uint64_t>(weight.shape[1]);
+  const auto groups = static_cast<uint64_t>(scales.shape[1]);
+  if (k % groups != 0 || words * kWordBits % k != 0) return {};
+  return Quantization{static_cast<uint32_t>(words * kWordBits / k),
+                      static_cast<uint32_t>(k / groups)};
+}
+
+// As in mlx-lm: config.json's entry for the module counts, else the tensors' shapes do, and the
+// general values of config.json where those make no sense.
+Quantization parameters_of(const LinearWeights& linear, const TensorView& scales,
+                           const Quantization& declared, bool own_entry) {
+  if (own_entry || linear.weight.dtype != Dtype::kU32) return declared;
+  const auto packed = packed_as(linear.weight, scales, linear.args.k);
+  if (!packed || *packed == declared) return declared;
+  if (packed->bits == 0 || packed->bits > 8) return declared;
+  if (!is_supported(*packed)) {
+    throw_error<ModelError>(kWhere,
+                            "{} is quantized with {} by its shapes; supported are {}; download or "
+                            "convert another version of the model",
+                            linear.module, describe(*packed), kSupportedQuantization);
+  }
+  return *packed;
+}
+
+// A module with .scales is quantized, and an entry of its own says with what, or forbids it.
 std::optional<Quantization> quantization_of(const Checkpoint& checkpoint, const ModelConfig& config,
-                                            const std::string& module) {
-  const bool has_scales = checkpoint.find(module + ".scales") != nullptr;
+                                            const LinearWeights& linear) {
+  const std::string& module = linear.module;
+  const TensorView* scales = checkpoint.find(module + ".scales");
   const auto& declared = config.quantization;
   const auto parameters = declared ? declared->of(module) : std::nullopt;
-  if (has_scales && !parameters) {
+  const bool own_entry = declared && declared->overrides.contains(module);
+  if (scales != nullptr && !parameters) {
     throw_error<ModelError>(kWhere,
                             "{}.scales exists, but config.json does not say with what bits and "
                             "group_size it is quantized; re-download config.json",
                             module);
   }
-  if (!has_scales && parameters && declared->overrides.contains(module)) {
+  if (scales == nullptr && parameters && own_entry) {
     throw_error<ModelError>(kWhere,
                             "{}: config.json says {}, but {}.scales is missing; re-download "
                             "the model",
                             module, describe(*parameters), module);
   }
-  return has_scales ? parameters : std::nullopt;
+  if (scales == nullptr) return std::nullopt;
+  return parameters_of(linear, *scales, *parameters, own_entry);
 }
 
 LayerWeights load_layer(const Checkpoint& checkpoint, const ModelConfig& config, uint32_t index) {
@@ -191,7 +223,7 @@ LinearWeights resolve_linear(const Checkpoint& checkpoint, const ModelConfig& co
   linear.args.n = shape.n;
   linear.args.k = shape.k;
   linear.weight = checkpoint.require(module + ".weight");
-  if (const auto quantization = quantization_of(checkpoint, config, module)) {
+  if (const auto quantization = quantization_of(checkpoint, config, linear)) {
     resolve_quantized(checkpoint, *quantization, linear);
   } else {
     resolve_plain(linear);
@@ -217,7 +249,10 @@ DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, const ModelCon
     weights.layers.push_back(load_layer(checkpoint, config, i));
   }
   weights.final_norm = read_vector(checkpoint, "model.norm.weight", config.hidden_size);
-  if (!config.tie_word_embeddings) {
+  // Without a word in config.json: transformers leaves out false, mlx-lm means true, and either
+  // leaves the tensor out of a tied model.
+  const bool tied = config.tie_word_embeddings.value_or(!checkpoint.find("lm_head.weight"));
+  if (!tied) {
     weights.lm_head = resolve_linear(checkpoint, config, "lm_head", table);
   }
   return weights;

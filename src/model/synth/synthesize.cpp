@@ -1,17 +1,13 @@
 #include "model/synth/synthesize.h"
 
-#include <unistd.h>
-
 #include <cmath>
-#include <fstream>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
-#include "base/units.h"
 #include "model/formats/safetensors_writer.h"
+#include "model/formats/staging_directory.h"
 #include "model/formats/weights.h"
 #include "model/synth/random_weights.h"
 #include "model/synth/shapes.h"
@@ -20,7 +16,6 @@
 namespace krserve {
 namespace {
 
-namespace fs = std::filesystem;
 using synth::RandomBits;
 using synth::Shape;
 using synth::Sink;
@@ -50,7 +45,7 @@ class TaskList {
     add_matrix("model.embed_tokens", config.vocab_size, hidden, embedding_deviation);
     for (uint32_t i = 0; i < config.layers; ++i) add_layer(fmt::format("model.layers.{}.", i));
     add_vector("model.norm.weight", hidden, 1.0, kNormDeviation);
-    if (!config.tie_word_embeddings) {
+    if (!config.tie_word_embeddings.value_or(false)) {
       add_matrix("lm_head", config.vocab_size, hidden, embedding_deviation);
     }
   }
@@ -131,49 +126,6 @@ class TaskList {
   std::vector<Task> tasks_;
 };
 
-// A directory next to its final place, removed unless it is committed.
-class StagingDirectory {
- public:
-  explicit StagingDirectory(fs::path target) : target_(std::move(target)) {
-    path_ = target_;
-    path_ += fmt::format(".tmp-{}", ::getpid());
-    std::error_code error;
-    if (target_.has_parent_path()) fs::create_directories(target_.parent_path(), error);
-    if (!error && !fs::create_directory(path_, error) && !error) {
-      error = std::make_error_code(std::errc::file_exists);
-    }
-    if (error) refuse("create", path_, error);
-    owned_ = true;
-  }
-  ~StagingDirectory() {
-    std::error_code ignored;
-    if (owned_) fs::remove_all(path_, ignored);
-  }
-  StagingDirectory(const StagingDirectory&) = delete;
-  StagingDirectory& operator=(const StagingDirectory&) = delete;
-
-  const fs::path& path() const { return path_; }
-
-  // Replaces nothing but an empty directory.
-  void commit() {
-    std::error_code error;
-    fs::rename(path_, target_, error);
-    if (error) refuse("rename to its final name", target_, error);
-    owned_ = false;
-  }
-
- private:
-  [[noreturn]] static void refuse(const char* what, const fs::path& path,
-                                  const std::error_code& error) {
-    throw_error<ModelError>(kWhere, "cannot {} {}: {}; choose another directory", what,
-                            path.string(), error.message());
-  }
-
-  fs::path target_;
-  fs::path path_;
-  bool owned_ = false;
-};
-
 void check_arguments(uint32_t bits, uint32_t group_size) {
   if (bits != 4 && bits != 8 && bits != 16) {
     throw_error<UsageError>(kWhere, "bits is {}; use 4, 8 or 16", bits);
@@ -183,60 +135,22 @@ void check_arguments(uint32_t bits, uint32_t group_size) {
   }
 }
 
-// `out_dir` without a trailing slash; refused when something is there already.
-fs::path check_target(const fs::path& out_dir) {
-  fs::path target = out_dir.lexically_normal();
-  if (!target.has_filename()) target = target.parent_path();
-  std::error_code error;
-  if (target.empty() || (fs::exists(target, error) && !fs::is_empty(target, error))) {
-    throw_error<UsageError>(kWhere, "'{}' exists and is not empty; choose another directory",
-                            out_dir.string());
-  }
-  if (fs::exists(target, error) && !fs::is_directory(target, error)) {
-    throw_error<UsageError>(kWhere, "'{}' is a file; choose another directory", out_dir.string());
-  }
-  return target;
-}
-
-void write_text(const fs::path& path, const std::string& text) {
-  std::ofstream out(path, std::ios::binary);
-  out << text;
-  out.close();
-  if (!out) {
-    throw_error<ModelError>(kWhere,
-                            "{}: cannot write {} bytes; check the permissions and the free "
-                            "space of the disk",
-                            path.string(), text.size());
-  }
-}
-
-void write_text_files(const fs::path& directory, const Shape& shape, uint32_t bits,
+void write_text_files(const StagingDirectory& staging, const Shape& shape, uint32_t bits,
                       uint32_t group_size) {
-  write_text(directory / "config.json", synth::config_json(shape, bits, group_size));
-  write_text(directory / "generation_config.json", synth::generation_config_json(shape));
-  write_text(directory / "tokenizer.json", synth::tokenizer_json(shape));
-  write_text(directory / "tokenizer_config.json", synth::tokenizer_config_json(shape));
+  staging.write_text("config.json", synth::config_json(shape, bits, group_size));
+  staging.write_text("generation_config.json", synth::generation_config_json(shape));
+  staging.write_text("tokenizer.json", synth::tokenizer_json(shape));
+  staging.write_text("tokenizer_config.json", synth::tokenizer_config_json(shape));
 }
 
-void check_space(const fs::path& directory, uint64_t bytes) {
-  std::error_code error;
-  const fs::space_info space = fs::space(directory, error);
-  if (!error && space.available < bytes) {
-    throw_error<ModelError>(kWhere,
-                            "{} needs {}, {} are free; free some space or choose another "
-                            "disk",
-                            directory.string(), format_bytes(bytes), format_bytes(space.available));
-  }
-}
-
-void write_weights(const fs::path& directory, const ModelConfig& config, uint64_t seed,
+void write_weights(const StagingDirectory& staging, const ModelConfig& config, uint64_t seed,
                    const SynthProgress& progress) {
   const TaskList list(config, seed);
   const auto specs = list.specs();
   uint64_t total = 0;
   for (const TensorSpec& spec : specs) total += spec.bytes();
-  check_space(directory, total);
-  SafetensorsWriter writer(directory / "model.safetensors", specs,
+  staging.require_space(total);
+  SafetensorsWriter writer(staging.path() / "model.safetensors", specs,
                            config.quantization ? "mlx" : "pt");
   const Sink sink = [&](const void* data, uint64_t bytes) {
     writer.append(data, bytes);
@@ -254,10 +168,10 @@ void synthesize(std::string_view shape, uint32_t bits, uint32_t group_size,
                 const SynthProgress& progress) {
   const Shape& model = synth::find_shape(shape);
   check_arguments(bits, group_size);
-  StagingDirectory staging(check_target(out_dir));
-  write_text_files(staging.path(), model, bits, group_size);
+  StagingDirectory staging(kWhere, out_dir);
+  write_text_files(staging, model, bits, group_size);
   const ModelConfig config = read_model_config(staging.path());
-  write_weights(staging.path(), config, seed, progress);
+  write_weights(staging, config, seed, progress);
   load_decoder_weights(Checkpoint(staging.path()), config);  // what we write, we can read
   staging.commit();
 }

@@ -47,6 +47,22 @@ TEST(Checkpoint, ReadsShardsAndKeepsThemMappedWhenMoved) {
   EXPECT_EQ(static_cast<char>(*checkpoint.require("b").data), 'b');
 }
 
+TEST(Checkpoint, ReadsShardsWithoutAnIndexAsMlxLmDoes) {
+  const TempDir dir;
+  write_file(dir / "model-00001-of-00002.safetensors",
+             test::safetensors_bytes({{"a", {"U8", {3}, std::string(3, 'a')}}}));
+  EXPECT_THAT(model_error([&] { Checkpoint(dir.path()); }),
+              HasSubstr("1 of 2 shards are there; re-download the others"));
+  const auto second = dir / "model-00002-of-00002.safetensors";
+  write_file(second, test::safetensors_bytes({{"b", {"U8", {4}, std::string(4, 'b')}}}));
+  const Checkpoint checkpoint(dir.path());
+  EXPECT_EQ(checkpoint.bytes(), 7u);
+  EXPECT_EQ(static_cast<char>(*checkpoint.require("b").data), 'b');
+  write_file(second, test::safetensors_bytes({{"a", {"U8", {1}, "a"}}}));
+  EXPECT_THAT(model_error([&] { Checkpoint(dir.path()); }),
+              HasSubstr("tensor 'a' is in several files and there is no model.safetensors.index"));
+}
+
 TEST(Checkpoint, ReadsShardsThatTransformersWrote) {
   const Checkpoint checkpoint(test::kGolden / "llama-f16-sharded");
   EXPECT_GE(checkpoint.files().size(), 2u);

@@ -66,7 +66,7 @@ TEST(ModelConfig, ReadsQwen2) {
   EXPECT_DOUBLE_EQ(config.rms_norm_eps, 1e-6);
   EXPECT_DOUBLE_EQ(config.rope_theta, 1e6);
   EXPECT_EQ(config.rope_scaling.kind, RopeScaling::Kind::kNone);
-  EXPECT_TRUE(config.tie_word_embeddings);
+  EXPECT_EQ(config.tie_word_embeddings, true);
   EXPECT_TRUE(config.qkv_bias);
   EXPECT_FALSE(config.attention_output_bias);
   EXPECT_FALSE(config.qk_norm);
@@ -99,7 +99,7 @@ TEST(ModelConfig, ReadsLlamaWithBiasAndDefaults) {
   const ModelConfig config = read(json);
   EXPECT_EQ(config.kv_heads, 14u);
   EXPECT_EQ(config.head_dim, 64u);
-  EXPECT_FALSE(config.tie_word_embeddings);
+  EXPECT_EQ(config.tie_word_embeddings, std::nullopt);
   EXPECT_DOUBLE_EQ(config.rope_theta, 10000.0);
   EXPECT_TRUE(config.qkv_bias);
   EXPECT_TRUE(config.attention_output_bias);
@@ -268,13 +268,22 @@ TEST(ModelConfig, UnsupportedQuantizationIsRefused) {
   EXPECT_THAT(quantization_error({{"group_size", 64}}), HasSubstr("quantization.bits missing"));
   EXPECT_THAT(quantization_error(4), HasSubstr("expected an object"));
   EXPECT_THAT(quantization_error({{"bits", 4}, {"group_size", 32}, {"mode", "mxfp4"}}),
-              HasSubstr("mode is \"mxfp4\""));
+              AllOf(HasSubstr("quantization.mode is \"mxfp4\"; expected \"affine\""),
+                    HasSubstr("4 or 8 bits in groups of 32, 64 or 128")));
+  // Its group of 16 is not what is wrong with it.
+  EXPECT_THAT(quantization_error({{"bits", 4}, {"group_size", 16}, {"mode", "nvfp4"}}),
+              HasSubstr("mode is \"nvfp4\""));
   EXPECT_THAT(quantization_error({{"bits", 4}, {"group_size", 64}, {"model.norm", "no"}}),
               HasSubstr("model.norm is \"no\""));
   EXPECT_THAT(quantization_error({{"bits", 4}, {"group_size", 64}, {"lm_head", {{"bits", 5}}}}),
               HasSubstr("quantization.lm_head.bits is 5"));
   EXPECT_THAT(set_error(qwen2(), "quantization_config", {{"quant_method", "gptq"}, {"bits", 4}}),
               HasSubstr("quant_method is \"gptq\""));
+}
+
+TEST(ModelConfig, CodeThatComesWithAModelIsRefused) {
+  EXPECT_THAT(set_error(qwen2(), "model_file", "model.py"),
+              HasSubstr("model_file is \"model.py\"; expected none"));
 }
 
 TEST(ModelConfig, EosIdsAreMergedWithGenerationConfig) {

@@ -25,6 +25,18 @@ TEST(SafetensorsWriter, WritesWhatTheReaderReads) {
   EXPECT_EQ(reinterpret_cast<uintptr_t>(file.find("b")->data) % 64, 0u);
 }
 
+TEST(SafetensorsWriter, PiecesMayComeInAnyOrder) {
+  const TempDir dir;
+  SafetensorsWriter writer(dir / "x", {{"a", Dtype::kU8, {3}}, {"b", Dtype::kU8, {2}}}, "mlx");
+  writer.write_at(3, "de", 2);
+  writer.write_at(0, "a", 1);
+  EXPECT_EQ(writer.written_bytes(), 3u);
+  writer.write_at(1, "bc", 2);
+  writer.finish();
+  const SafetensorsFile file(dir / "x");
+  EXPECT_EQ(std::memcmp(file.find("a")->data, "abcde", 5), 0);
+}
+
 TEST(SafetensorsWriter, FullDiskIsAnError) {
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full on this system";
   EXPECT_THAT(model_error([] { SafetensorsWriter("/dev/full", {{"a", Dtype::kU8, {3}}}, "pt"); }),

@@ -76,6 +76,21 @@ TEST(FloatBits, Bf16RoundsToNearestEven) {
   EXPECT_EQ(f32_to_bf16(-1.0f - 1.01f / 256), 0xBF81);
 }
 
+TEST(FloatBits, HalfPrecisionRoundsToNearestEven) {
+  for (uint32_t bits = 0; bits < 0x7C00; ++bits) {  // every finite value comes back
+    const auto half = static_cast<uint16_t>(bits);
+    ASSERT_EQ(f32_to_f16(f16_to_f32(half)), half);
+    ASSERT_EQ(f32_to_f16(-f16_to_f32(half)), half | 0x8000);
+  }
+  EXPECT_EQ(f32_to_f16(1.0f + std::ldexp(1.0f, -11)), 0x3C00);  // a tie, down to even
+  EXPECT_EQ(f32_to_f16(1.0f + 3 * std::ldexp(1.0f, -11)), 0x3C02);
+  EXPECT_EQ(f32_to_f16(std::ldexp(1.0f, -25)), 0x0000);
+  EXPECT_EQ(f32_to_f16(3 * std::ldexp(1.0f, -25)), 0x0002);
+  EXPECT_EQ(f32_to_f16(65519.0f), 0x7BFF);
+  EXPECT_EQ(f32_to_f16(65520.0f), 0x7C00);
+  EXPECT_EQ(f32_to_f16(-1e30f), 0xFC00);
+}
+
 TEST(Weights, ResolvesBf16Qwen2WithoutCopies) {
   const Golden golden(test::kGolden / "qwen2-bf16");
   const DecoderWeights& weights = golden.weights;
@@ -192,14 +207,26 @@ TEST(ResolveLinear, QuantizedShapeMustMatchArchitectureAndBits) {
               HasSubstr("[model.load] m.weight: shape [64, 16], expected [4864, 112] "
                         "(4 bit, group 64); re-download"));
   linear = {};
-  linear.quantization.base.bits = 8;
+  linear.quantization.overrides["m"] = Quantization{8, 64};
   EXPECT_THAT(linear.error(), HasSubstr("expected [64, 32] (8 bit, group 64)"));
   linear = {};
-  linear.quantization.base.group_size = 32;
+  linear.quantization.overrides["m"] = Quantization{4, 32};
   EXPECT_THAT(linear.error(), HasSubstr("m.scales: shape [64, 2], expected [64, 4]"));
   linear = {};
   linear.tensors["m.biases"] = {"F16", {128}, std::string(256, 'x')};
   EXPECT_THAT(linear.error(), HasSubstr("m.biases: shape [128], expected [64, 2]"));
+}
+
+// As mlx-lm: config.json's general values need not be those of a module without an entry.
+TEST(ResolveLinear, ShapesDecideWhereTheModuleHasNoEntry) {
+  OneLinear linear;
+  linear.quantization.base = {8, 128};
+  const TempDir dir;
+  EXPECT_EQ(linear.resolve(dir).args.format, ops::WeightFormat::kQ4);
+  EXPECT_EQ(linear.resolve(dir).args.group_size, 64u);
+  linear.tensors["m.weight"] = {"U32", {64, 24}, std::string(64 * 24 * 4, 'w')};
+  EXPECT_THAT(linear.error(), AllOf(HasSubstr("m is quantized with 6 bit, group 64 by its shapes"),
+                                    HasSubstr("4 or 8 bits in groups of 32, 64 or 128")));
 }
 
 TEST(ResolveLinear, GroupMustDivideTheColumns) {
@@ -300,6 +327,16 @@ TEST(DecoderWeights, AnyMissingTensorIsRefusedByName) {
     const Checkpoint checkpoint(dir.path());
     EXPECT_THAT(model_error([&] { load_decoder_weights(checkpoint, config); }),
                 HasSubstr("'" + tensor + "' is missing"));
+  }
+}
+
+TEST(DecoderWeights, WithoutAWordTheTensorsSayWhetherTheHeadIsTied) {
+  for (const auto& [model, tied] : {std::pair("llama-bf16", false), {"qwen2-bf16", true}}) {
+    const Checkpoint checkpoint(test::kGolden / model);
+    ModelConfig config = read_model_config(test::kGolden / model);
+    EXPECT_EQ(config.tie_word_embeddings, tied);
+    config.tie_word_embeddings.reset();
+    EXPECT_EQ(load_decoder_weights(checkpoint, config).lm_head.has_value(), !tied);
   }
 }
 
