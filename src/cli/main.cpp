@@ -45,6 +45,7 @@ int main(int argc, char** argv) {
   };
   add("serve", "Serve a model over HTTP (OpenAI-compatible)", krserve::cli::add_serve);
   add("generate", "Generate text on the terminal", krserve::cli::add_generate);
+  add("pull", "Download a model of the Hugging Face hub", krserve::cli::add_pull);
   add("synth", "Write a random-weight model of a known shape, for timing", krserve::cli::add_synth);
   add("bench", "Measure decode, prefill or the ablation", krserve::cli::add_bench);
   add("doctor", "Show device, effective settings and basic costs", krserve::cli::add_doctor);

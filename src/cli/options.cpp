@@ -42,12 +42,16 @@ LoadedConfig CommonOptions::load() const {
   return config;
 }
 
-std::filesystem::path model_directory(const RuntimeConfig& config) {
+const std::string& model_argument(const RuntimeConfig& config) {
   if (config.model.path.empty()) {
     throw UsageError("cli.model", "no model given; use -m MODEL, model.path or KRSERVE_MODEL_PATH");
   }
+  return config.model.path;
+}
+
+std::filesystem::path model_directory(const RuntimeConfig& config) {
   ProgressBar bar("fetching");
-  return hub::resolve_model(config.model.path, [&](double fraction, const std::string& what) {
+  return hub::resolve_model(model_argument(config), [&](double fraction, const std::string& what) {
     bar.update(fraction, what);
   });
 }
