@@ -9,7 +9,7 @@ launcher=$(command -v ccache || true)
 options=("-DKRSERVE_CARGO_TARGET_DIR=$PWD/build/cargo")
 [ -z "$launcher" ] || options+=("-DCMAKE_CXX_COMPILER_LAUNCHER=$launcher" "-DCMAKE_C_COMPILER_LAUNCHER=$launcher")
 # -g1 and little optimization keep the sanitizer builds short and their stack traces readable: UBSan's checks take
-# clang three times as long at -O1. What the tests compute with has -O1 all the same (krserve_kernels).
+# clang three times as long at -O1. Kernels have options of their own.
 case $preset in
   asan) options+=("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O0 -g1") ;;
   tsan) options+=("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1") ;;

@@ -28,7 +28,8 @@ DEFINES = ['-DKR_VERSION="0.0.0"']
 def compiler_command(root):
     compiler = shlex.split(os.environ.get("CXX", "")) or [shutil.which("g++") or "c++"]
     launcher = [shutil.which("ccache")] if shutil.which("ccache") else []
-    includes = [f"-I{root / 'src'}", f"-I{root / 'crates/krtext/include'}"]
+    crates = [f"-I{root / 'crates' / crate / 'include'}" for crate in ("krtext", "krhub")]
+    includes = [f"-I{root / 'src'}", *crates]
     if nvcc := shutil.which("nvcc"):
         includes += ["-isystem", str(Path(nvcc).resolve().parent.parent / "include")]
     if sys.platform == "darwin":

@@ -31,7 +31,7 @@ fail() { say "$*" >&2; exit 1; }
 # True when version $1 is at least $2.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
-# Of the cargo that cmake/KrText.cmake finds: rustup's before the one on PATH.
+# Of the cargo that cmake/KrCrates.cmake finds: rustup's before the one on PATH.
 cargo_version() {
   local cargo="${CARGO_HOME:-$HOME/.cargo}/bin/cargo"
   [ -x "$cargo" ] || cargo=$(command -v cargo || true)

@@ -11,9 +11,11 @@ using Command = std::function<int()>;
 
 Command add_serve(CLI::App& app);
 Command add_generate(CLI::App& app);
+Command add_pull(CLI::App& app);
 Command add_synth(CLI::App& app);
 Command add_convert(CLI::App& app);
 Command add_bench(CLI::App& app);
+Command add_config(CLI::App& app);
 Command add_doctor(CLI::App& app);
 Command add_metal_selftest(CLI::App& app);
 

@@ -45,10 +45,13 @@ int main(int argc, char** argv) {
   };
   add("serve", "Serve a model over HTTP (OpenAI-compatible)", krserve::cli::add_serve);
   add("generate", "Generate text on the terminal", krserve::cli::add_generate);
+  add("pull", "Download a model of the Hugging Face hub", krserve::cli::add_pull);
   add("synth", "Write a random-weight model of a known shape, for timing", krserve::cli::add_synth);
   add("convert", "Quantize a 16-bit model to MLX's 4 or 8 bit format", krserve::cli::add_convert);
   add("bench", "Measure decode, prefill or the ablation", krserve::cli::add_bench);
   add("doctor", "Show device, effective settings and basic costs", krserve::cli::add_doctor);
+  add("config", "Print the settings: config/runtime.yaml, or their schema",
+      krserve::cli::add_config);
   add("metal-selftest", "Check and measure Metal on this Mac, for a report",
       krserve::cli::add_metal_selftest);
   try {

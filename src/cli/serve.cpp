@@ -15,6 +15,8 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "engine/engine.h"
+#include "hub/model_name.h"
+#include "hub/resolve_model.h"
 #include "runtime/trace/trace.h"
 #include "server/http/http_server.h"
 
@@ -45,27 +47,37 @@ class StopSignals {
   sigset_t set_{};
 };
 
-// Loads on a thread of its own, so that /health answers meanwhile.
+// Loads, and fetches before it where the model is an id, on a thread of its own, so that /health
+// answers meanwhile.
 class Loader {
  public:
-  Loader(const RuntimeConfig& config, std::filesystem::path model_dir,
-         std::shared_ptr<runtime::TraceRecorder> trace)
-      : trace_(std::move(trace)),
-        thread_([this, config, dir = std::move(model_dir)] { load(config, dir); }) {}
+  Loader(const RuntimeConfig& config, std::shared_ptr<runtime::TraceRecorder> trace)
+      : trace_(std::move(trace)), thread_([this, config] { load(config); }) {}
   ~Loader() { join(); }
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
   engine::Engine* engine() const { return ready_.load(std::memory_order_acquire); }
   std::exception_ptr failure() const { return failed_.load() ? failure_ : nullptr; }
+  // Ends a download; loading itself is waited for.
+  void stop_fetching() { stopped_.store(true); }
   void join() {
     if (thread_.joinable()) thread_.join();
   }
   void destroy_engine() { engine_.reset(); }
 
  private:
-  void load(const RuntimeConfig& config, const std::filesystem::path& dir) {
+  std::filesystem::path fetch(const RuntimeConfig& config) {
+    ProgressBar bar("fetching");
+    return hub::resolve_model(config.model.path, [&](double fraction, const std::string& what) {
+      if (stopped_.load()) throw Error("server.stop", "stopped while the model was fetched");
+      bar.update(fraction, what);
+    });
+  }
+
+  void load(const RuntimeConfig& config) {
     try {
+      const auto dir = fetch(config);
       ProgressBar bar("loading");
       engine_ = engine::Engine::create(
           config, dir,
@@ -83,6 +95,7 @@ class Loader {
   std::unique_ptr<engine::Engine> engine_;
   std::atomic<engine::Engine*> ready_{nullptr};
   std::atomic<bool> failed_{false};
+  std::atomic<bool> stopped_{false};
   std::exception_ptr failure_;
   std::thread thread_;  // last: it uses the others
 };
@@ -95,7 +108,7 @@ std::string url(const ServerConfig& server, uint16_t port) {
 int run(const CommonOptions& common, const std::string& trace_file) {
   StopSignals signals;
   const LoadedConfig config = common.load();
-  const auto model_dir = model_directory(config.values);
+  hub::local_model(model_argument(config.values));  // a wrong name ends here
   std::atomic<Loader*> loader_view{nullptr};
   server::HttpServer server(config.values.server, [&loader_view]() -> engine::Engine* {
     const Loader* loader = loader_view.load();
@@ -105,7 +118,7 @@ int run(const CommonOptions& common, const std::string& trace_file) {
   std::printf("listening on %s\n", url(config.values.server, port).c_str());
   std::fflush(stdout);
   const auto trace = trace_file.empty() ? nullptr : std::make_shared<runtime::TraceRecorder>();
-  Loader loader(config.values, model_dir, trace);
+  Loader loader(config.values, trace);
   loader_view.store(&loader);
 
   const int signal = signals.wait();
@@ -121,6 +134,7 @@ int run(const CommonOptions& common, const std::string& trace_file) {
     second.wait();
     _exit(kExitFailure);
   }).detach();
+  loader.stop_fetching();
   const bool drained = server.drain();
   server.stop();
   loader.join();

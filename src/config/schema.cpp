@@ -117,8 +117,9 @@ std::vector<Field> server_fields() {
              "A request that runs longer is ended; 0 = no limit"),
       number(KR_AT(server.drain_timeout_s), 0, 3600,
              "On SIGTERM, time that running requests get to finish"),
-      text(KR_AT(server.model_name), "Name in /v1/models; '' = name of the model's folder"),
-      text(KR_AT(model.path), "Model folder (config.json, *.safetensors, tokenizer.json)"),
+      text(KR_AT(server.model_name),
+           "Name in /v1/models; '' = that of the model's folder or its id"),
+      text(KR_AT(model.path), "Model folder, tiny, or a Hugging Face id (owner/name[@revision])"),
   };
 }
 

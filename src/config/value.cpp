@@ -9,8 +9,6 @@
 namespace krserve {
 namespace {
 
-constexpr size_t kMaxTextBytes = 4096;
-constexpr size_t kMaxListItems = 64;
 constexpr size_t kShownBytes = 60;
 
 std::optional<int64_t> parse_int(std::string_view text) {

@@ -1,6 +1,7 @@
 // From the text of a value to the typed member it sets, and back.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +10,10 @@
 #include "config/schema.h"
 
 namespace krserve {
+
+// Longer values are refused.
+inline constexpr size_t kMaxTextBytes = 4096;
+inline constexpr size_t kMaxListItems = 64;
 
 // A value as its source spelled it, before its type is known.
 struct RawValue {

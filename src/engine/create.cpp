@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "engine/engine_impl.h"
 #include "engine/open_device.h"
+#include "model/formats/model_name.h"
 #include "text/text_error.h"
 
 namespace krserve::engine {
@@ -90,18 +91,15 @@ std::shared_ptr<runtime::TraceRecorder> with_signposts(
   return trace;
 }
 
-std::string model_name(const RuntimeConfig& config, const std::filesystem::path& model_dir) {
-  if (!config.server.model_name.empty()) return config.server.model_name;
-  const auto absolute = std::filesystem::weakly_canonical(model_dir);
-  return absolute.has_filename() ? absolute.filename().string()
-                                 : absolute.parent_path().filename().string();
+std::string shown_name(const RuntimeConfig& config, const std::filesystem::path& model_dir) {
+  return config.server.model_name.empty() ? model_name(model_dir) : config.server.model_name;
 }
 
 ModelInfo describe(const RuntimeConfig& config, const std::filesystem::path& model_dir,
                    const ModelConfig& model, const DeviceWeights& weights, const KvCache& cache,
                    uint32_t context) {
   ModelInfo info;
-  info.name = model_name(config, model_dir);
+  info.name = shown_name(config, model_dir);
   info.architecture = to_string(model.architecture);
   info.context_length = context;
   info.vocab_size = model.vocab_size;

@@ -23,7 +23,7 @@ class TraceRecorder;
 namespace krserve::engine {
 
 struct ModelInfo {
-  std::string name;             // directory name, or server.model_name
+  std::string name;             // model_name of its directory, or server.model_name
   std::string architecture;     // "qwen2", "qwen3", "llama"
   uint32_t context_length = 0;  // tokens, prompt and output together
   uint32_t vocab_size = 0;

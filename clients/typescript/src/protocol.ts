@@ -1,0 +1,189 @@
+// What the runtime answers, with the protocol's own names: the same as in docs/json-rpc, Python and
+// HTTP. Newer runtimes may send more members; they are passed on.
+import { z } from "zod";
+
+import { ProtocolError } from "./errors.js";
+
+const count = z.int().nonnegative();
+const tokenIds = z.array(z.int());
+
+/** One loaded model. */
+export const modelSchema = z.looseObject({
+  /** What calls name it by. */
+  name: z.string(),
+  path: z.string(),
+  architecture: z.string(),
+  /** Tokens that one sequence may hold. */
+  context_length: count,
+  vocab_size: count,
+  weight_bytes: count,
+  kv_cache_bytes: count,
+  /** Milliseconds that loading took. */
+  load_ms: z.number(),
+  device: z.string(),
+});
+export type Model = z.infer<typeof modelSchema>;
+
+/** A piece of generated text. */
+export const chunkSchema = z.object({
+  request: z.union([z.int(), z.string()]),
+  index: count,
+  text: z.string(),
+  tokens: tokenIds,
+});
+
+/** A piece of generated text. */
+export interface GenerateChunk {
+  /** Counts the runtime's pieces from 0; of pieces that were joined, the first one's. */
+  readonly index: number;
+  /** Whole characters. */
+  readonly text: string;
+  /** Ids of the tokens behind `text`, as far as they ended in it. */
+  readonly tokens: readonly number[];
+}
+
+/** Everything that a generation gave. */
+export const generateResultSchema = z.looseObject({
+  /** All of it, also when it was streamed. */
+  text: z.string(),
+  tokens: tokenIds,
+  /** stop: end of text or a stop string; length: max_tokens or the context; cancelled: by a call. */
+  finish_reason: z.enum(["stop", "length", "cancelled"]),
+  usage: z.looseObject({
+    prompt_tokens: count,
+    completion_tokens: count,
+    /** Prompt tokens that did not have to be computed again. */
+    cached_tokens: count,
+    total_tokens: count,
+  }),
+  /** Milliseconds, and tokens per second of decoding. */
+  timings: z.looseObject({
+    queue_ms: z.number(),
+    prefill_ms: z.number(),
+    decode_ms: z.number(),
+    /** To the first token, from the request's arrival. */
+    ttft_ms: z.number(),
+    total_ms: z.number(),
+    tokens_per_second: z.number(),
+  }),
+});
+export type GenerateResult = z.infer<typeof generateResultSchema>;
+
+export const loadResultSchema = z.looseObject({ model: modelSchema });
+export const listResultSchema = z.looseObject({ models: z.array(modelSchema) });
+export const tokenizeResultSchema = z.looseObject({ tokens: tokenIds, count });
+export type TokenizeResult = z.infer<typeof tokenizeResultSchema>;
+export const detokenizeResultSchema = z.looseObject({ text: z.string() });
+
+/** State of the runtime and of each model. */
+export const healthSchema = z.looseObject({
+  status: z.enum(["ok", "loading", "stalled", "failed", "draining", "idle"]),
+  models: z.array(z.looseObject({ name: z.string(), status: z.string(), detail: z.string() })),
+  version: z.string(),
+  pid: z.int(),
+  /** Seconds. */
+  uptime_s: z.number(),
+});
+export type Health = z.infer<typeof healthSchema>;
+
+/** A metric held against the limits of docs/METAL_OPTIMIZATIONS.md. */
+export const gradedMetricSchema = z.looseObject({
+  component: z.string(),
+  metric: z.string(),
+  /** null: nothing has happened yet that the metric is about. */
+  value: z.number().nullable(),
+  grade: z.string(),
+  target: z.number(),
+  warning: z.number(),
+  critical: z.number(),
+});
+export type GradedMetric = z.infer<typeof gradedMetricSchema>;
+
+/** Counters of one model's engine since it was loaded or reset. Ratios are 0..1. */
+export const statisticsSchema = z.looseObject({
+  model: z.string(),
+  memory_pool: z.looseObject({
+    enabled: z.boolean(),
+    total_heaps: count,
+    /** Heaps with a live allocation. */
+    active_heaps: count,
+    hit_rate: z.number(),
+    utilization: z.number(),
+    total_allocations: count,
+    /** Served by a buffer made on demand. */
+    fallback_allocations: count,
+    largest_allocation_mb: z.number(),
+    exhaustion_count: count,
+  }),
+  blit_queue: z.looseObject({
+    enabled: z.boolean(),
+    total_uploads: count,
+    total_downloads: count,
+    avg_upload_ms: z.number(),
+    avg_download_ms: z.number(),
+    /** Time a copy ran while compute ran, of all time that copies ran. */
+    overlap_ratio: z.number(),
+    sync_wait_count: count,
+    avg_sync_wait_ms: z.number(),
+    queue_depth: count,
+  }),
+  command_buffer_ring: z.looseObject({
+    enabled: z.boolean(),
+    ring_size: count,
+    total_acquisitions: count,
+    /** Acquisitions that replayed a recording. */
+    reuse_rate: z.number(),
+    avg_wait_ms: z.number(),
+    max_wait_ms: z.number(),
+    wait_events: count,
+    timeouts: count,
+  }),
+  engine: z.looseObject({
+    requests_running: count,
+    requests_waiting: count,
+    kv_cache_usage: z.number(),
+    prompt_tokens_total: count,
+    generation_tokens_total: count,
+    steps_total: count,
+  }),
+  status: z.array(gradedMetricSchema),
+});
+export type Statistics = z.infer<typeof statisticsSchema>;
+
+export const configResultSchema = z.looseObject({
+  config: z.unknown(),
+  /** Path to where its value was set: "default", "config/runtime.yaml:12", "--set". */
+  origins: z.record(z.string(), z.string()),
+});
+
+/** What a change of settings did. */
+export const setConfigResultSchema = z.looseObject({
+  changed: z.array(z.string()),
+  effective: z.record(z.string(), z.enum(["now", "next load_model"])),
+});
+export type SetConfigResult = z.infer<typeof setConfigResultSchema>;
+
+export const shutdownResultSchema = z.looseObject({ drained: z.boolean() });
+
+export const loadProgressSchema = z.looseObject({
+  request: z.union([z.int(), z.string()]),
+  model: z.string(),
+  /** 0..1 */
+  fraction: z.number(),
+  /** What is being done, such as "weights". */
+  what: z.string(),
+});
+export type LoadProgress = z.infer<typeof loadProgressSchema>;
+
+/** @internal @throws {@link ProtocolError} that names the first member that does not fit. */
+export function parseAnswer<T extends z.ZodType>(
+  method: string,
+  schema: T,
+  value: unknown,
+): z.infer<T> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const where = issue?.path.join(".") || "the whole";
+  throw new ProtocolError(`${method} was answered in a form unknown here: ${where}: ${issue?.message}`);
+}

@@ -1,0 +1,1 @@
+"""Compares two result files of flexible-benchmark; scripts/compare-benchmarks.py is the command."""
