@@ -5,7 +5,7 @@ A stage is a folder with any of these in it:
   error           text: the stage could not run, which counts as one failure
   pre-commit.log  output of pre-commit: one result per hook
   ctest.xml       JUnit of ctest; gtest/PROGRAM.xml beside it replaces a program by its single tests
-  pytest.xml      JUnit of pytest
+  junit-*.xml     JUnit of pytest or vitest
 """
 
 import re
@@ -72,10 +72,10 @@ def count_ctest(tally, file):
 
 def count_stage(folder):
     tally = Tally()
-    counters = {"pre-commit.log": count_hooks, "ctest.xml": count_ctest, "pytest.xml": count_junit}
-    for name, counter in counters.items():
-        if (folder / name).is_file():
-            counter(tally, folder / name)
+    counters = {"pre-commit.log": count_hooks, "ctest.xml": count_ctest, "junit-*.xml": count_junit}
+    for pattern, counter in counters.items():
+        for file in sorted(folder.glob(pattern)):
+            counter(tally, file)
     if (folder / "error").is_file():
         tally.add((folder / "error").read_text().strip(), "failed")
     if tally.passed + len(tally.failed) == 0:

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 readonly RESULTS=$PWD/build/test-results
 readonly SANITIZED='runtime engine device parity'  # labels of the suites that run under sanitizers
-readonly STAGES=(checks tooling release http bare mac cuda metal metal3 asan tsan)
+readonly STAGES=(checks tooling release program python typescript mlx bare mac cuda metal metal3 asan tsan)
 
 started=$SECONDS
 stage_folder=""
@@ -29,16 +29,25 @@ leave_out() {
 }
 
 stage_checks() {
-  begin 1-checks "checks (pre-commit)"
+  begin 01-checks "checks (pre-commit)"
   .venv/bin/pre-commit run --all-files --color never >"$stage_folder/pre-commit.log" 2>&1 ||
     grep -q 'Failed$' "$stage_folder/pre-commit.log" || give_up "pre-commit did not run"
   cat "$stage_folder/pre-commit.log"
 }
 
 stage_tooling() {
-  begin 2-tooling "tests of the checks"
-  .venv/bin/pytest -q -p no:cacheprovider --junitxml "$stage_folder/pytest.xml" tests/tooling
-  [ -s "$stage_folder/pytest.xml" ] || give_up "pytest left no results"
+  begin 02-tooling "tests of the checks"
+  run_pytest tests/tooling
+}
+
+# pytest over each folder, one process each: their helper modules share names.
+run_pytest() {
+  local folder results
+  for folder in "$@"; do
+    results=$stage_folder/junit-${folder//\//-}.xml
+    .venv/bin/pytest -q -p no:cacheprovider --junitxml "$results" "$folder"
+    [ -s "$results" ] || give_up "pytest left no results of $folder"
+  done
 }
 
 # ctest in build/$1 with the arguments after it; each GoogleTest program writes its single results too.
@@ -52,35 +61,51 @@ run_ctest() {
 }
 
 stage_release() {
-  begin 3-release "release build and all C++ tests"
+  begin 03-release "release build and all C++ tests"
   if scripts/build.sh release; then run_ctest release; else give_up "the release build failed"; fi
 }
 
-stage_http() {
-  begin 4-http "HTTP tests against the real server"
-  if [ ! -x build/release/bin/krserve ]; then give_up "build/release/bin/krserve is not there"; return; fi
-  .venv/bin/pytest -q -p no:cacheprovider --junitxml "$stage_folder/pytest.xml" tests/http
-  [ -s "$stage_folder/pytest.xml" ] || give_up "pytest left no results"
+has_program() { [ -x build/release/bin/krserve ] || { give_up "build/release/bin/krserve is not there"; return 1; }; }
+
+stage_program() {
+  begin 04-program "the real program: HTTP, JSON-RPC, models of a hub, krserve top"
+  has_program && run_pytest tests/http tests/rpc tests/hub tests/top
+}
+
+stage_mlx() {
+  begin 07-mlx "parity with MLX"
+  has_program && run_pytest tests/mlx
+}
+
+stage_python() {
+  begin 05-python "Python package"
+  has_program && run_pytest tests/python
+}
+
+stage_typescript() {
+  begin 06-typescript "npm package and its benchmark"
+  has_program || return
+  (cd clients/typescript && npx vitest run --reporter=default --reporter=junit --outputFile="$stage_folder/junit-vitest.xml")
+  [ -s "$stage_folder/junit-vitest.xml" ] || give_up "vitest left no results"
 }
 
 # The build of a machine without cargo and Boost: another engine suite, the same golden tests.
 stage_bare() {
-  begin 5-bare "build without server and crates: engine and text suites"
+  begin 08-bare "build without server and crates: engine and text suites"
   local targets=(krserve engine_tests text_test)
   if scripts/build.sh bare "${targets[@]}"; then run_ctest bare -R '^(engine_tests|text_test)$'; else give_up "the bare build failed"; fi
 }
 
 # The program of a Mac, built but not run: see tests/mach_o/toolchain.cmake.
 stage_mac() {
-  begin 6-mac "compile and link for macOS"
+  begin 09-mac "compile and link for macOS"
   if [ "$(uname -s)" = Darwin ]; then leave_out "this is a Mac: the release build is the real thing"; return; fi
-  .venv/bin/pytest -q -p no:cacheprovider --junitxml "$stage_folder/pytest.xml" tests/mach_o
-  [ -s "$stage_folder/pytest.xml" ] || give_up "pytest left no results"
+  run_pytest tests/mach_o
 }
 
 # The release build compiles the CUDA back end wherever there is an nvcc; this runs it where there is a GPU.
 stage_cuda() {
-  begin 7-cuda "suites on a CUDA device"
+  begin 10-cuda "suites on a CUDA device"
   if ! compgen -G 'build/release/CMakeFiles/*/CMakeCUDACompiler.cmake' >/dev/null; then
     leave_out "the CUDA back end was not compiled: no nvcc of CUDA 12.4 or newer found, or no release build"
   elif ! nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
@@ -92,20 +117,19 @@ stage_cuda() {
 
 # The whole program with the Metal back end, on the model of Metal.
 stage_metal() {
-  begin 8-metal "program and engine on a model of Metal"
+  begin 11-metal "program and engine on a model of Metal"
   if ! scripts/build.sh metal-sim krserve engine_tests golden_tests; then give_up "the metal-sim build failed"; return; fi
   # Beside each other: both use one core most of the time.
   KRSERVE_TEST_DEVICE=metal KR_METAL_SIM=macos=26,seed=1 run_ctest metal-sim -R '^(engine_tests|golden_tests)$' \
     >"$stage_folder/ctest.log" 2>&1 &
-  .venv/bin/pytest -q -p no:cacheprovider --junitxml "$stage_folder/pytest.xml" tests/metal
+  run_pytest tests/metal
   wait
   cat "$stage_folder/ctest.log"
-  [ -s "$stage_folder/pytest.xml" ] || give_up "pytest left no results"
 }
 
 # The older path; without the suite that is slowest on the emulator.
 stage_metal3() {
-  begin 9-metal3 "engine on a model of Metal 3"
+  begin 12-metal3 "engine on a model of Metal 3"
   if [ ! -x build/metal-sim/bin/engine_tests ]; then give_up "build/metal-sim/bin/engine_tests is not there"; return; fi
   GTEST_FILTER='-LogitBias.*' KRSERVE_TEST_DEVICE=metal KR_METAL_SIM=macos=15,seed=2 \
     run_ctest metal-sim -R '^(engine_tests|golden_tests)$'
@@ -134,12 +158,12 @@ sanitized() {
 }
 
 stage_asan() {
-  begin 10-asan "runtime, engine and device suites under AddressSanitizer and UBSan"
+  begin 13-asan "runtime, engine and device suites under AddressSanitizer and UBSan"
   sanitized asan
 }
 
 stage_tsan() {
-  begin 11-tsan "runtime, engine and device suites under ThreadSanitizer"
+  begin 14-tsan "runtime, engine and device suites under ThreadSanitizer"
   # Sums beside a reference take minutes here and have no second thread to find.
   GTEST_FILTER='-*NearTheReference*:*ARowDoesNotDependOn*' sanitized tsan
 }

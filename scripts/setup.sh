@@ -19,6 +19,7 @@ readonly APT_BENCH=(libmimalloc2.0 libjemalloc2)
 readonly APT_FUZZ=(libclang-rt-19-dev)
 readonly BREW_PACKAGES=(cmake ninja ccache boost nlohmann-json yaml-cpp spdlog fmt cli11 googletest
   google-benchmark llvm rust node python)
+readonly NODE_FOLDERS=(tests/http clients/typescript)
 
 for argument in "$@"; do
   [[ $argument == bench || $argument == fuzz ]] || { echo "usage: scripts/setup.sh [bench] [fuzz]" >&2; exit 2; }
@@ -112,32 +113,35 @@ setup_brew() {
   brew install "${missing[@]}"
 }
 
-# True when stamp $1 holds the checksum of file $2.
-is_current() { [ -f "$1" ] && [ "$(cat "$1")" = "$(cksum <"$2")" ]; }
+# True when stamp $1 holds the checksum of the files after it.
+is_current() { [ -f "$1" ] && [ "$(cat "$1")" = "$(cat "${@:2}" | cksum)" ]; }
 
 setup_python() {
-  local stamp=.venv/.requirements
-  if is_current "$stamp" tests/requirements.txt && .venv/bin/python -c '' 2>/dev/null; then
+  local stamp=.venv/.requirements lists=(tests/requirements.txt tests/mlx/requirements.txt)
+  if is_current "$stamp" "${lists[@]}" && .venv/bin/python -c '' 2>/dev/null; then
     say "python packages in .venv: nothing missing"
     return
   fi
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "python3 is $(python3 --version 2>&1); 3.11 or newer is needed"
-  say "installing the packages of tests/requirements.txt into .venv"
+  say "installing the packages of ${lists[*]} into .venv"
   [ -x .venv/bin/python ] || python3 -m venv .venv
-  .venv/bin/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt
-  cksum <tests/requirements.txt >"$stamp"
+  .venv/bin/python -m pip install -q --disable-pip-version-check "${lists[@]/#/--requirement=}"
+  cat "${lists[@]}" | cksum >"$stamp"
 }
 
 setup_node() {
-  local stamp=tests/http/node_modules/.lock-checksum
-  if is_current "$stamp" tests/http/package-lock.json; then
-    say "node packages in tests/http: nothing missing"
-    return
-  fi
-  say "installing the packages of tests/http/package-lock.json into tests/http/node_modules"
-  (cd tests/http && npm ci --no-audit --no-fund --loglevel=error)
-  cksum <tests/http/package-lock.json >"$stamp"
+  local folder stamp
+  for folder in "${NODE_FOLDERS[@]}"; do
+    stamp=$folder/node_modules/.lock-checksum
+    if is_current "$stamp" "$folder/package-lock.json"; then
+      say "node packages in $folder: nothing missing"
+      continue
+    fi
+    say "installing the packages of $folder/package-lock.json into $folder/node_modules"
+    (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error)
+    cksum <"$folder/package-lock.json" >"$stamp"
+  done
 }
 
 if [ "$(uname -s)" = Darwin ]; then
