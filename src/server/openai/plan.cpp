@@ -1,10 +1,10 @@
-#include "server/http/openai/plan.h"
+#include "server/openai/plan.h"
 
 #include <span>
 
-#include "server/http/openai/chat_request.h"
-#include "server/http/openai/completion_request.h"
-#include "server/http/openai/fields.h"
+#include "server/openai/chat_request.h"
+#include "server/openai/completion_request.h"
+#include "server/openai/fields.h"
 #include "text/chat_template.h"
 #include "text/text_error.h"
 #include "text/tokenizer.h"
@@ -32,18 +32,9 @@ void check_tokens(std::span<const int32_t> prompt, uint32_t vocab_size, const ch
   }
 }
 
-void check_biases(std::span<const engine::LogitBias> biases, uint32_t vocab_size) {
-  for (const engine::LogitBias& entry : biases) {
-    if (static_cast<uint32_t>(entry.token) < vocab_size) continue;
-    throw invalid_value("logit_bias",
-                        fmt::format("token id {} is outside the vocabulary of {} tokens.",
-                                    entry.token, vocab_size));
-  }
-}
-
 void check_options(const engine::Engine& engine, const CommonOptions& options) {
   check_model(engine, options.model);
-  check_biases(options.sequence.sampling.logit_bias, engine.model().vocab_size);
+  check_biases(engine, options.sequence.sampling.logit_bias);
 }
 
 // One token of room at least; with max_tokens, room for all of them.
@@ -58,12 +49,6 @@ void check_context(size_t prompt, uint32_t max_tokens, uint32_t context, const c
                              "the prompt or ask for fewer tokens.",
                              context, requested),
                  param, "context_length_exceeded");
-}
-
-void check_prompt(const engine::Engine& engine, std::span<const int32_t> prompt,
-                  uint32_t max_tokens, const char* param) {
-  check_tokens(prompt, engine.model().vocab_size, param);
-  check_context(prompt.size(), max_tokens, engine.model().context_length, param);
 }
 
 ReplyOptions reply_options(ReplyKind kind, const engine::Engine& engine,
@@ -97,7 +82,25 @@ const ChatTemplate& template_of(const engine::Engine& engine) {
   }
 }
 
-std::string render(const engine::Engine& engine, const ChatRequest& request) {
+}  // namespace
+
+void check_biases(const engine::Engine& engine, std::span<const engine::LogitBias> biases) {
+  const uint32_t vocab_size = engine.model().vocab_size;
+  for (const engine::LogitBias& entry : biases) {
+    if (static_cast<uint32_t>(entry.token) < vocab_size) continue;
+    throw invalid_value("logit_bias",
+                        fmt::format("token id {} is outside the vocabulary of {} tokens.",
+                                    entry.token, vocab_size));
+  }
+}
+
+void check_prompt(const engine::Engine& engine, std::span<const int32_t> prompt,
+                  uint32_t max_tokens, const char* param) {
+  check_tokens(prompt, engine.model().vocab_size, param);
+  check_context(prompt.size(), max_tokens, engine.model().context_length, param);
+}
+
+std::string render_chat(const engine::Engine& engine, const ChatRequest& request) {
   RenderOptions options;
   options.kwargs_json = request.template_kwargs_json;
   try {
@@ -106,8 +109,6 @@ std::string render(const engine::Engine& engine, const ChatRequest& request) {
     throw ApiError(400, message_without_prefix(error), "messages", "invalid_messages");
   }
 }
-
-}  // namespace
 
 ApiError model_not_found(std::string_view name, std::string_view served) {
   return ApiError(404,
@@ -120,7 +121,7 @@ Plan plan_chat(const engine::Engine& engine, std::string_view body) {
   const CommonOptions& options = request.options;
   check_options(engine, options);
   std::vector<int32_t> prompt =
-      engine.tokenizer().encode(render(engine, request), /*add_special_tokens=*/false);
+      engine.tokenizer().encode(render_chat(engine, request), /*add_special_tokens=*/false);
   check_prompt(engine, prompt, options.sequence.max_tokens, "messages");
   Plan plan{.reply = reply_options(ReplyKind::kChat, engine, options), .sequences = {}};
   add_choices(plan, options, prompt, {});

@@ -1,4 +1,4 @@
-#include "server/http/openai/fields.h"
+#include "server/openai/fields.h"
 
 #include <cmath>
 

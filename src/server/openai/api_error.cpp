@@ -1,4 +1,4 @@
-#include "server/http/api_error.h"
+#include "server/openai/api_error.h"
 
 #include <nlohmann/json.hpp>
 
@@ -42,14 +42,6 @@ std::string ApiError::body() const {
                       {"param", text_or_null(param_)},
                       {"code", text_or_null(code_)}};
   return Json{{"error", error}}.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-HttpResponse ApiError::response() const {
-  HttpResponse response;
-  response.status = status_;
-  response.body = body();
-  response.headers = headers_;
-  return response;
 }
 
 std::string message_without_prefix(const Error& error) {

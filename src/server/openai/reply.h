@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/request.h"
-#include "server/http/api_error.h"
+#include "server/openai/api_error.h"
 
 namespace krserve::server {
 

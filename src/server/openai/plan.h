@@ -2,11 +2,14 @@
 // model.
 #pragma once
 
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "engine/engine.h"
-#include "server/http/openai/reply.h"
+#include "server/openai/chat_request.h"
+#include "server/openai/reply.h"
 
 namespace krserve::server {
 
@@ -19,6 +22,13 @@ struct Plan {
 // linear in the prompt; not for an I/O thread.
 Plan plan_chat(const engine::Engine& engine, std::string_view body);
 Plan plan_completion(const engine::Engine& engine, std::string_view body);
+
+// The steps of a plan, for other ways in. They throw ApiError 400 that names the field.
+void check_biases(const engine::Engine& engine, std::span<const engine::LogitBias> biases);
+// Ids within the vocabulary, and room for the output; max_tokens 0: for one token.
+void check_prompt(const engine::Engine& engine, std::span<const int32_t> prompt,
+                  uint32_t max_tokens, const char* param);
+std::string render_chat(const engine::Engine& engine, const ChatRequest& request);
 
 // The error for a model name that is not the served one.
 ApiError model_not_found(std::string_view name, std::string_view served);

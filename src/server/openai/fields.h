@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "server/http/api_error.h"
+#include "server/openai/api_error.h"
 
 namespace krserve::server {
 

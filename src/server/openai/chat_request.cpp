@@ -1,10 +1,10 @@
-#include "server/http/openai/chat_request.h"
+#include "server/openai/chat_request.h"
 
 #include <algorithm>
 #include <array>
 
-#include "server/http/openai/fields.h"
-#include "server/http/openai/json_body.h"
+#include "server/openai/fields.h"
+#include "server/openai/json_body.h"
 
 namespace krserve::server {
 namespace {
@@ -145,7 +145,10 @@ uint32_t parse_max_tokens(const Fields& fields) {
 }  // namespace
 
 ChatRequest parse_chat_request(std::string_view body) {
-  const Json object = parse_json_object(body);
+  return parse_chat_request(parse_json_object(body));
+}
+
+ChatRequest parse_chat_request(const Json& object) {
   const Fields fields(object);
   ChatRequest request;
   request.options = parse_common_options(object, kChatFields);

@@ -1,16 +1,16 @@
-#include "server/http/openai/json_body.h"
+#include "server/openai/json_body.h"
 
 #include <algorithm>
-
-#include "server/http/api_error.h"
 
 namespace krserve::server {
 namespace {
 
 using Json = nlohmann::json;
 
+constexpr const char* kCode = "invalid_json";
+
 ApiError bad_json(std::string text) {
-  return ApiError(400, std::move(text), {}, "invalid_json");
+  return ApiError(400, std::move(text), {}, kCode);
 }
 
 // nlohmann counts the bytes read so far, so the offending byte is the one before.
@@ -33,25 +33,31 @@ std::string reason(const Json::parse_error& error) {
 
 }  // namespace
 
-Json parse_json_object(std::string_view body) {
-  if (body.empty()) throw bad_json("The request body is empty; a JSON object is expected.");
-  const auto refuse_depth = [](int depth, Json::parse_event_t event, const Json&) {
+JsonSyntaxError::JsonSyntaxError(std::string message)
+    : ApiError(400, std::move(message), {}, kCode) {}
+
+Json parse_json(std::string_view text, std::string_view what) {
+  const auto refuse_depth = [&](int depth, Json::parse_event_t event, const Json&) {
     const bool opens =
         event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
     if (opens && depth >= kMaxJsonDepth) {
-      throw bad_json(fmt::format("The JSON body is nested deeper than {} levels.", kMaxJsonDepth));
+      throw bad_json(fmt::format("{} is nested deeper than {} levels.", what, kMaxJsonDepth));
     }
     return true;
   };
-  Json value;
   try {
-    value = Json::parse(body.begin(), body.end(), refuse_depth);
+    return Json::parse(text.begin(), text.end(), refuse_depth);
   } catch (const Json::parse_error& error) {
-    throw bad_json(fmt::format("The request body is not valid JSON at {}: {}",
-                               position(body, error.byte), reason(error)));
+    throw JsonSyntaxError(fmt::format("{} is not valid JSON at {}: {}", what,
+                                      position(text, error.byte), reason(error)));
   } catch (const Json::exception& error) {
-    throw bad_json(fmt::format("The request body is not valid JSON: {}", error.what()));
+    throw JsonSyntaxError(fmt::format("{} is not valid JSON: {}", what, error.what()));
   }
+}
+
+Json parse_json_object(std::string_view body) {
+  if (body.empty()) throw bad_json("The request body is empty; a JSON object is expected.");
+  Json value = parse_json(body, "The request body");
   if (!value.is_object()) {
     throw bad_json(
         fmt::format("The request body must be a JSON object, not of type {}.", value.type_name()));

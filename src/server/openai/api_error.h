@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "server/http/message.h"
 
 namespace krserve::server {
 
@@ -27,7 +26,7 @@ class ApiError : public Error {
 
   // {"error":{"message","type","param","code"}}
   std::string body() const;
-  HttpResponse response() const;
+  const std::vector<std::pair<std::string, std::string>>& headers() const { return headers_; }
 
  private:
   int status_;

@@ -1,9 +1,9 @@
-#include "server/http/openai/completion_request.h"
+#include "server/openai/completion_request.h"
 
 #include <array>
 
-#include "server/http/openai/fields.h"
-#include "server/http/openai/json_body.h"
+#include "server/openai/fields.h"
+#include "server/openai/json_body.h"
 
 namespace krserve::server {
 namespace {
@@ -13,18 +13,6 @@ using Json = nlohmann::json;
 constexpr std::array<std::string_view, 4> kCompletionFields = {"prompt", "echo", "suffix",
                                                                "best_of"};
 
-std::vector<int32_t> token_ids(const Json& list, const std::string& param) {
-  std::vector<int32_t> ids;
-  ids.reserve(list.size());
-  for (const Json& id : list) {
-    if (!id.is_number_integer()) throw wrong_type(param, "integers as token ids", id);
-    const bool in_range = id >= 0 && id <= INT32_MAX;
-    if (!in_range) throw invalid_value(param, fmt::format("{} is not a token id.", id.dump()));
-    ids.push_back(id.get<int32_t>());
-  }
-  return ids;
-}
-
 std::vector<Prompt> parse_prompts(const Fields& fields) {
   constexpr std::string_view kExpected =
       "a string, an array of strings, an array of token ids or an array of those";
@@ -32,7 +20,7 @@ std::vector<Prompt> parse_prompts(const Fields& fields) {
   if (value.is_string()) return {value.get<std::string>()};
   if (!value.is_array()) throw wrong_type("prompt", kExpected, value);
   if (value.empty()) throw invalid_value("prompt", "it must not be empty.");
-  if (value.front().is_number()) return {token_ids(value, "prompt")};
+  if (value.front().is_number()) return {parse_token_ids(value, "prompt")};
   std::vector<Prompt> prompts;
   const bool of_strings = value.front().is_string();
   for (size_t i = 0; i < value.size(); ++i) {
@@ -44,7 +32,7 @@ std::vector<Prompt> parse_prompts(const Fields& fields) {
       prompts.emplace_back(prompt.get<std::string>());
     } else {
       if (prompt.empty()) throw invalid_value(param, "it must not be empty.");
-      prompts.emplace_back(token_ids(prompt, param));
+      prompts.emplace_back(parse_token_ids(prompt, param));
     }
   }
   return prompts;
@@ -61,6 +49,18 @@ void refuse_unsupported(const Fields& fields, uint32_t choices) {
 }
 
 }  // namespace
+
+std::vector<int32_t> parse_token_ids(const Json& list, const std::string& param) {
+  std::vector<int32_t> ids;
+  ids.reserve(list.size());
+  for (const Json& id : list) {
+    if (!id.is_number_integer()) throw wrong_type(param, "integers as token ids", id);
+    const bool in_range = id >= 0 && id <= INT32_MAX;
+    if (!in_range) throw invalid_value(param, fmt::format("{} is not a token id.", id.dump()));
+    ids.push_back(id.get<int32_t>());
+  }
+  return ids;
+}
 
 CompletionRequest parse_completion_request(std::string_view body) {
   const Json object = parse_json_object(body);

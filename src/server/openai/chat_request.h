@@ -1,10 +1,11 @@
 // The body of POST /v1/chat/completions.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
-#include "server/http/openai/common_options.h"
+#include "server/openai/common_options.h"
 
 namespace krserve::server {
 
@@ -17,5 +18,6 @@ struct ChatRequest {
 
 // Throws ApiError 400 that names the field.
 ChatRequest parse_chat_request(std::string_view body);
+ChatRequest parse_chat_request(const nlohmann::json& object);
 
 }  // namespace krserve::server

@@ -1,9 +1,10 @@
-#include "server/http/openai/reply.h"
+#include "server/openai/reply.h"
 
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "server/http/openai/sse.h"
+#include "server/openai/random_id.h"
+#include "server/openai/sse.h"
 #include "server/version.h"
 
 namespace krserve::server {

@@ -1,12 +1,13 @@
 // The body of POST /v1/completions.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
-#include "server/http/openai/common_options.h"
+#include "server/openai/common_options.h"
 
 namespace krserve::server {
 
@@ -25,5 +26,8 @@ inline constexpr size_t kMaxSequencesPerRequest = 64;
 
 // Throws ApiError 400 that names the field.
 CompletionRequest parse_completion_request(std::string_view body);
+
+// An array of token ids; throws ApiError 400 that names `param`.
+std::vector<int32_t> parse_token_ids(const nlohmann::json& list, const std::string& param);
 
 }  // namespace krserve::server

@@ -1,10 +1,10 @@
-#include "server/http/openai/common_options.h"
+#include "server/openai/common_options.h"
 
 #include <algorithm>
 #include <array>
 #include <charconv>
 
-#include "server/http/openai/fields.h"
+#include "server/openai/fields.h"
 
 namespace krserve::server {
 namespace {
