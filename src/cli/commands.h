@@ -14,6 +14,7 @@ Command add_generate(CLI::App& app);
 Command add_synth(CLI::App& app);
 Command add_bench(CLI::App& app);
 Command add_doctor(CLI::App& app);
+Command add_top(CLI::App& app);
 Command add_metal_selftest(CLI::App& app);
 
 }  // namespace krserve::cli

@@ -48,6 +48,7 @@ int main(int argc, char** argv) {
   add("synth", "Write a random-weight model of a known shape, for timing", krserve::cli::add_synth);
   add("bench", "Measure decode, prefill or the ablation", krserve::cli::add_bench);
   add("doctor", "Show device, effective settings and basic costs", krserve::cli::add_doctor);
+  add("top", "Watch a running server: pool, blit queue, ring, requests", krserve::cli::add_top);
   add("metal-selftest", "Check and measure Metal on this Mac, for a report",
       krserve::cli::add_metal_selftest);
   try {
