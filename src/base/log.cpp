@@ -1,21 +1,59 @@
 #include "base/log.h"
 
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 
+#include <string_view>
+
 #include "base/error.h"
+#include "base/log_format.h"
 
 namespace krserve {
 namespace {
 
+// "[WARN]": levels as the seed document writes them.
+class BracketedLevel : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& out) override {
+    const std::string_view text = name(message.level);
+    out.append(text.data(), text.data() + text.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<BracketedLevel>();
+  }
+
+ private:
+  static std::string_view name(spdlog::level::level_enum level) {
+    switch (level) {
+      case spdlog::level::err:
+      case spdlog::level::critical:
+        return "[ERROR]";
+      case spdlog::level::warn:
+        return "[WARN]";
+      case spdlog::level::info:
+        return "[INFO]";
+      default:
+        return "[DEBUG]";
+    }
+  }
+};
+
 std::shared_ptr<spdlog::logger> make_logger() {
   auto logger = std::make_shared<spdlog::logger>(
       "krserve", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
-  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
+  logger->set_formatter(log_formatter());
   logger->set_level(spdlog::level::info);
   return logger;
 }
 
 }  // namespace
+
+std::unique_ptr<spdlog::formatter> log_formatter() {
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<BracketedLevel>('*').set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%*%$ %v");
+  return formatter;
+}
 
 spdlog::logger& log() {
   static const std::shared_ptr<spdlog::logger> logger = make_logger();

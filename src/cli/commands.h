@@ -18,6 +18,7 @@ Command add_convert(CLI::App& app);
 Command add_bench(CLI::App& app);
 Command add_config(CLI::App& app);
 Command add_doctor(CLI::App& app);
+Command add_top(CLI::App& app);
 Command add_metal_selftest(CLI::App& app);
 
 }  // namespace krserve::cli

@@ -53,6 +53,7 @@ int main(int argc, char** argv) {
   add("doctor", "Show device, effective settings and basic costs", krserve::cli::add_doctor);
   add("config", "Print the settings: config/runtime.yaml, or their schema",
       krserve::cli::add_config);
+  add("top", "Watch a running server: pool, blit queue, ring, requests", krserve::cli::add_top);
   add("metal-selftest", "Check and measure Metal on this Mac, for a report",
       krserve::cli::add_metal_selftest);
   try {

@@ -12,6 +12,10 @@ namespace krserve {
 // The text of config/runtime.yaml: every key, its default, its comment.
 std::string documented_yaml();
 
+// The text of docs/CONFIGURATION.md: the same as tables, with ranges, environment names and
+// presets.
+std::string documented_markdown();
+
 struct EffectiveValue {
   std::string path;
   std::string value;   // as YAML writes it; a secret is "(hidden)" unless it is empty

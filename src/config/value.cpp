@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/log.h"
+
 namespace krserve {
 namespace {
 
@@ -68,6 +70,9 @@ std::optional<std::string> assign_int(const Field& field, int64_t& target, const
     }
   }
   if (*value < field.min && !field.low_message.empty()) {
+    // The words that the seed document tells people to look for, at the start of an error line.
+    log().error("{}: {} = {}; use {}..{} [config.load]", field.low_message, field.path, *value,
+                field.min, field.max);
     return complaint(field, raw, fmt::format("{}; ", field.low_message));
   }
   if (*value < field.min || *value > field.max) return complaint(field, raw);

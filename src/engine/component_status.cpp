@@ -5,6 +5,15 @@
 namespace krserve::engine {
 namespace {
 
+GradedMetric graded(GradedMetric m, bool has_data, double value) {
+  if (!has_data) return m;
+  m.value = value;
+  m.grade = grade_of(m, value);
+  return m;
+}
+
+}  // namespace
+
 Grade grade_of(const GradedMetric& m, double value) {
   const auto beyond = [&](double limit) {
     return m.higher_is_better ? value < limit : value > limit;
@@ -16,15 +25,6 @@ Grade grade_of(const GradedMetric& m, double value) {
       m.higher_is_better ? value > m.target : value < m.target || (m.target == 0 && value == 0);
   return reached ? Grade::kOnTarget : Grade::kAcceptable;
 }
-
-GradedMetric graded(GradedMetric m, bool has_data, double value) {
-  if (!has_data) return m;
-  m.value = value;
-  m.grade = grade_of(m, value);
-  return m;
-}
-
-}  // namespace
 
 std::string_view to_string(Grade grade) {
   switch (grade) {
@@ -59,7 +59,7 @@ std::vector<GradedMetric> grade_components(const EngineStatistics& s) {
               "raise heap_size_mb or num_heaps"},
              pool_used, pool.hit_rate),
       graded({"blit_queue", "overlap_ratio", "", true, 0.80, 0.70, 0.50,
-              "lower max_pending_ops; see whether the device waits for copies (--trace)"},
+              "copies run while no step does: see stalls by cause, and --trace"},
              copied, blit.overlap_ratio),
       graded({"command_ring", "reuse_rate", "", true, 0.90, 0.80, 0.70,
               "fewer different batch sizes: keep engine.parallel close to the load"},

@@ -30,6 +30,9 @@ struct GradedMetric {
   Grade grade = Grade::kNoData;
 };
 
+// By the table's rule; never kNoData.
+Grade grade_of(const GradedMetric& limits, double value);
+
 // All six, in the table's order. Exhaustion is counted per hour since statistics were reset; during
 // the first hour the count stands for the hour.
 std::vector<GradedMetric> grade_components(const EngineStatistics& statistics);

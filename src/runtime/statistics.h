@@ -60,7 +60,9 @@ struct BlitStatistics {
   uint64_t download_bytes = 0;
   double avg_upload_ms = 0;
   double avg_download_ms = 0;
-  double overlap_ratio = 0;      // time a copy ran while compute ran / time copies ran
+  double copy_ms = 0;            // time copies ran, in all
+  double overlapped_ms = 0;      // of it, while compute ran
+  double overlap_ratio = 0;      // overlapped_ms / copy_ms
   uint64_t sync_wait_count = 0;  // waits that had to block
   double avg_sync_wait_ms = 0;
   // Transfers that were stores into, or reads of, shared memory, and tensors read where mapped.
@@ -105,9 +107,11 @@ struct RingStatistics {
   bool enabled = false;
   uint32_t ring_size = 0;
   uint64_t total_acquisitions = 0;
-  double reuse_rate = 0;  // acquisitions that replayed a recording / total
+  uint64_t replays = 0;   // steps that replayed a recording
+  double reuse_rate = 0;  // replays / total_acquisitions
   // Waiting for a slot beyond the device's own time: from the later of the wait's start and the end
-  // of the slot's step to the moment the host goes on. Mean over all acquisitions.
+  // of the slot's step to the moment the host goes on. In all, and the mean over all acquisitions.
+  double wait_ms = 0;
   double avg_wait_ms = 0;
   double max_wait_ms = 0;
   double avg_blocked_ms = 0;  // the whole wait, the device's work included; over all acquisitions

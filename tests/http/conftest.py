@@ -22,10 +22,10 @@ START_LIMIT_S = 120
 
 
 class Server:
-    """One running server. Arguments are added to `krserve serve --model models/tiny --port 0`."""
+    """One running server. Arguments are added to `krserve serve --model models/tiny --port PORT`."""
 
-    def __init__(self, *arguments: str) -> None:
-        command = [BINARY, "serve", "--model", MODEL, "--port", "0", *arguments]
+    def __init__(self, *arguments: str, port: int = 0) -> None:
+        command = [BINARY, "serve", "--model", MODEL, "--port", port, *arguments]
         self.process = subprocess.Popen(
             [str(part) for part in command],
             cwd=ROOT,
@@ -93,8 +93,8 @@ def start_server() -> Iterator:
     """Starts servers with arguments of their own; they end with the test."""
     with contextlib.ExitStack() as stack:
 
-        def start(*arguments: str) -> Server:
-            server = Server(*arguments)
+        def start(*arguments: str, port: int = 0) -> Server:
+            server = Server(*arguments, port=port)
             stack.callback(server.stop)
             return server
 

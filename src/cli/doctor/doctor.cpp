@@ -17,6 +17,7 @@
 #include "cli/doctor/requirements.h"
 #include "cli/doctor/system_requirements.h"
 #include "cli/options.h"
+#include "cli/status_client.h"
 #include "config/document.h"
 #include "config/recommend.h"
 #include "engine/open_device.h"
@@ -111,7 +112,7 @@ int run(const DoctorOptions& doctor) {
     status = status_of_short_run(config.values);
   }
   print_status(status);
-  if (!status.is_null()) result.update(status);
+  if (!status.is_null()) result["components"] = status.at("components");
   print_settings(config);
   add_provenance(result, *device, "krserve doctor");
   write_result(result, doctor.json_file);

@@ -11,18 +11,29 @@
 namespace krserve::engine {
 namespace {
 
+// What went wrong, as the first words of an error line: these are the lines that the seed document
+// tells people to look for.
+void log_failure(const Error& error) {
+  std::string_view what = error.what();
+  what.remove_prefix(error.where().size() + std::string_view("[] ").size());
+  log().error("{} [{}]", what, error.where());
+}
+
 // Runs `make` if wanted; true when it succeeded.
 template <class Make>
-bool try_start(const MetalOptimizationsConfig& config, bool enabled, const char* what, Make make) {
+bool try_start(const MetalOptimizationsConfig& config, bool enabled, const char* what,
+               const char* instead, Make make) {
   if (!config.enabled || !enabled) return false;
   try {
     make();
     return true;
   } catch (const Error& error) {
+    log_failure(error);
     if (!config.graceful_fallback) throw;
-    log_at(parse_log_level(config.fallback_log_level),
-           "[engine.start] Failed to initialize Metal optimizations: {} off: {}", what,
-           error.what());
+    log_at(
+        parse_log_level(config.fallback_log_level),
+        "[engine.start] Failed to initialize Metal optimizations: {} off: {}; falling back to {}",
+        what, error.what(), instead);
     return false;
   }
 }
@@ -49,22 +60,24 @@ Components make_components(std::shared_ptr<Device> device, const MetalOptimizati
   out.device = std::move(device);
   out.compute = out.device->new_queue(QueueKind::kCompute);
   // Before the pool, whose heaps take what the limit leaves.
-  out.blit = try_start(config, config.blit_queue.enabled, "blit queue", [&] {
+  out.blit = try_start(config, config.blit_queue.enabled, "blit queue", "blocking copies", [&] {
     const auto budget = [device = out.device.get(), limit](uint64_t bytes) {
       check_staging(*device, limit, bytes);
     };
     out.transfers = std::make_unique<runtime::BlitQueue>(out.device, config.blit_queue, budget);
   });
   if (!out.blit) out.transfers = std::make_unique<runtime::DirectBlit>(out.device);
-  out.pool = try_start(config, config.memory_pool.enabled, "memory pool", [&] {
-    out.allocator = std::make_unique<runtime::MemoryPool>(out.device, config.memory_pool, limit);
-  });
+  out.pool =
+      try_start(config, config.memory_pool.enabled, "memory pool", "on-demand allocation", [&] {
+        out.allocator =
+            std::make_unique<runtime::MemoryPool>(out.device, config.memory_pool, limit);
+      });
   if (!out.pool) out.allocator = std::make_unique<runtime::DirectAllocator>(out.device, limit);
   if (!config.memory_pool.allocation_log.empty()) {
     out.allocator = std::make_unique<runtime::LoggingAllocator>(std::move(out.allocator),
                                                                 config.memory_pool.allocation_log);
   }
-  try_start(config, config.command_buffer_ring.enabled, "command ring", [&] {
+  try_start(config, config.command_buffer_ring.enabled, "command ring", "one step at a time", [&] {
     out.ring =
         std::make_unique<runtime::CommandRing>(out.device, out.compute, config.command_buffer_ring);
   });

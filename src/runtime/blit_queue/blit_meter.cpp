@@ -114,6 +114,8 @@ BlitStatistics BlitMeter::snapshot() const {
   out.avg_download_ms = ratio(down.ns, out.total_downloads, kNsToMs);
   out.upload_gb_per_s = ratio(up.bytes, up.ns);  // bytes per ns
   out.download_gb_per_s = ratio(down.bytes, down.ns);
+  out.copy_ms = static_cast<double>(overlap_.copy_ns()) * kNsToMs;
+  out.overlapped_ms = static_cast<double>(overlap_.overlapped_ns()) * kNsToMs;
   out.overlap_ratio = overlap_.ratio();
   out.avg_sync_wait_ms = ratio(wait_ns_, out.sync_wait_count, kNsToMs);
   return out;

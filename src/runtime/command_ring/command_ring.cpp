@@ -113,8 +113,10 @@ void CommandRing::note_timeout() {
 
 void CommandRing::log_wait(const Slot& slot) const {
   if (!config_.log_wait_events) return;
-  log().info("Waiting for command buffer completion... slot {} of {}, step {}, {} in flight",
-             &slot - slots_.data(), size(), slot.step, count_in_flight());
+  log().info(
+      "[command_ring.acquire] Waiting for command buffer completion... slot {} of {}, "
+      "step {}, {} in flight",
+      &slot - slots_.data(), size(), slot.step, count_in_flight());
 }
 
 uint64_t CommandRing::begin_wait() {
@@ -312,10 +314,12 @@ RingStatistics CommandRing::statistics() const {
   RingStatistics out = counts_;
   out.enabled = true;
   out.ring_size = static_cast<uint32_t>(slots_.size());
+  out.replays = replays_;
+  out.wait_ms = to_ms(wait_ns_);
   if (out.total_acquisitions > 0) {
     const auto total = static_cast<double>(out.total_acquisitions);
     out.reuse_rate = static_cast<double>(replays_) / total;
-    out.avg_wait_ms = to_ms(wait_ns_) / total;
+    out.avg_wait_ms = out.wait_ms / total;
     out.avg_blocked_ms = to_ms(blocked_ns_) / total;
   }
   gaps_.write(out);

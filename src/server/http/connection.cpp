@@ -269,7 +269,7 @@ HttpResponse Connection::answer_at_once() const {
     case Endpoint::kMetrics:
       return metrics_response(engine, hub_.metrics);
     case Endpoint::kStatus:
-      return status_response(engine);
+      return status_response(engine, hub_.draining, hub_.started);
     default:
       return version_response();
   }

@@ -4,6 +4,7 @@
 
 #include "server/metrics/component_status.h"
 #include "server/metrics/engine_metrics.h"
+#include "server/metrics/live_status.h"
 #include "server/metrics/process_metrics.h"
 #include "server/openai/api_error.h"
 #include "server/openai/plan.h"
@@ -94,8 +95,11 @@ HttpResponse version_response() {
   return json_response(Json{{"version", kVersion}}.dump());
 }
 
-HttpResponse status_response(const Engine* engine) {
-  return json_response(component_status_json(loaded(engine).statistics()).dump());
+HttpResponse status_response(const Engine* engine, bool draining,
+                             std::chrono::system_clock::time_point started) {
+  const ServerState state{state_of(engine, draining).status, started};
+  return json_response(
+      live_status_json(loaded(engine), state).dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 HttpResponse models_response(const Engine* engine) {

@@ -1,6 +1,7 @@
 // The endpoints that answer at once: health, models, metrics, version; and who may ask.
 #pragma once
 
+#include <chrono>
 #include <string_view>
 
 #include "engine/engine.h"
@@ -13,8 +14,9 @@ namespace krserve::server {
 HttpResponse health_response(const engine::Engine* engine, bool draining);
 HttpResponse metrics_response(const engine::Engine* engine, const HttpMetrics& http);
 HttpResponse version_response();
-// The graded metrics of the three components. Throws ApiError 503 while loading.
-HttpResponse status_response(const engine::Engine* engine);
+// Grades and counters, see live_status.h. Throws ApiError 503 while loading.
+HttpResponse status_response(const engine::Engine* engine, bool draining,
+                             std::chrono::system_clock::time_point started);
 // These throw ApiError: 503 while loading, 404 for another name than the served one.
 HttpResponse models_response(const engine::Engine* engine);
 HttpResponse model_response(const engine::Engine* engine, std::string_view name);

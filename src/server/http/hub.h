@@ -28,6 +28,7 @@ class Hub {
   const HttpServer::EngineSource engine;
   const HttpLimits limits;
   HttpMetrics metrics;
+  const std::chrono::system_clock::time_point started = std::chrono::system_clock::now();
   std::atomic<bool> draining{false};
   // Parse, render and tokenize here: a long prompt must not delay /health.
   boost::asio::thread_pool workers{2};

@@ -102,6 +102,9 @@ void write_blit(PrometheusWriter& w, const runtime::BlitStatistics& b) {
   w.gauge("krserve:blit_avg_download_ms", "Mean time of a download.", b.avg_download_ms);
   w.gauge("krserve:blit_overlap_ratio", "Copy time during which compute ran, 0 to 1.",
           b.overlap_ratio);
+  w.counter("krserve:blit_copy_seconds_total", "Time copies ran.", b.copy_ms / 1e3);
+  w.counter("krserve:blit_overlapped_seconds_total", "Time copies ran while compute ran.",
+            b.overlapped_ms / 1e3);
   w.counter("krserve:blit_sync_waits_total", "Waits that had to block.",
             as_double(b.sync_wait_count));
   w.gauge("krserve:blit_avg_sync_wait_ms", "Mean time of a wait.", b.avg_sync_wait_ms);
@@ -154,6 +157,9 @@ void write_ring(PrometheusWriter& w, const runtime::RingStatistics& r) {
   w.counter("krserve:ring_acquisitions_total", "Slots acquired.", as_double(r.total_acquisitions));
   w.gauge("krserve:ring_reuse_rate", "Acquisitions that replayed a recording, 0 to 1.",
           r.reuse_rate);
+  w.counter("krserve:ring_replays_total", "Steps that replayed a recording.", as_double(r.replays));
+  w.counter("krserve:ring_wait_seconds_total", "Waits for a slot beyond the device's own time.",
+            r.wait_ms / 1e3);
   w.gauge("krserve:ring_avg_wait_ms", "Mean wait for a slot beyond the device's own time.",
           r.avg_wait_ms);
   w.gauge("krserve:ring_max_wait_ms", "Longest wait for a slot beyond the device's own time.",

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 #include <spdlog/sinks/ostream_sink.h>
 
+#include <regex>
 #include <sstream>
 
 #include "base/error.h"
+#include "base/log_format.h"
 
 namespace krserve {
 namespace {
@@ -34,6 +36,20 @@ TEST_F(Log, WritesLinesAtOrAboveTheLevel) {
   log_at(LogLevel::kWarn, "loud {}", 2);
   log_at(LogLevel::kError, "louder {}", 3);
   EXPECT_EQ(text_.str(), "warning loud 2\nerror louder 3\n");
+}
+
+TEST_F(Log, ALineStartsWithItsTimeAndItsLevelInBrackets) {
+  log().sinks().front()->set_formatter(log_formatter());
+  set_log_level(LogLevel::kDebug);
+  for (const auto level : {LogLevel::kError, LogLevel::kWarn, LogLevel::kInfo, LogLevel::kDebug}) {
+    log_at(level, "text");
+  }
+  const char* time = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}.[0-9]{3} ";
+  std::string expected;
+  for (const char* level : {"ERROR", "WARN", "INFO", "DEBUG"}) {
+    expected += std::string(time) + "\\[" + level + "\\] text\n";
+  }
+  EXPECT_TRUE(std::regex_match(text_.str(), std::regex(expected))) << text_.str();
 }
 
 TEST_F(Log, DebugLevelLetsEverythingThrough) {

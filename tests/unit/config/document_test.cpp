@@ -20,6 +20,23 @@ TEST(Document, CommittedFileEqualsTheSchema) {
   EXPECT_EQ(testing_support::read_file(kFile), documented_yaml());
 }
 
+TEST(Document, CommittedReferenceEqualsTheSchema) {
+  const char* reference = KR_SOURCE_DIR "/docs/CONFIGURATION.md";
+  if (std::getenv("KR_REGENERATE") != nullptr) std::ofstream(reference) << documented_markdown();
+  EXPECT_EQ(testing_support::read_file(reference), documented_markdown());
+}
+
+TEST(Document, ReferenceNamesEveryKeyWithItsDefault) {
+  const std::string text = documented_markdown();
+  for (const EffectiveValue& value : effective_values({})) {
+    const std::string_view section = parent_path(value.path);
+    const size_t at = text.find("\n## `" + std::string(section) + "`\n");
+    ASSERT_NE(at, std::string::npos) << section;
+    const std::string row = "| `" + std::string(leaf_name(value.path)) + "` | `" + value.value;
+    EXPECT_LT(text.find(row, at), text.find("\n## ", at + 1)) << value.path;
+  }
+}
+
 TEST(Document, CommittedFileSetsEveryKeyToItsDefault) {
   const LoadedConfig loaded =
       load_config({.file = kFile, .preset = "", .environment = {}, .overrides = {}});

@@ -302,6 +302,8 @@ TEST_F(BlitQueueTest, MetricsAreTheDevicesTimestamps) {
   EXPECT_TRUE(s.enabled);
   EXPECT_DOUBLE_EQ(s.avg_upload_ms, 2.0);
   EXPECT_DOUBLE_EQ(s.avg_download_ms, 0.5);
+  EXPECT_DOUBLE_EQ(s.copy_ms, 2.5);
+  EXPECT_DOUBLE_EQ(s.overlapped_ms, 1.0);
   EXPECT_DOUBLE_EQ(s.overlap_ratio, 1.0 / 2.5);
   EXPECT_EQ(out, in);
   blit_->reset_statistics();

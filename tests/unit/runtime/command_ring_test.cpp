@@ -72,6 +72,7 @@ TEST_F(CommandRingTest, TheDevicesOwnTimeIsBlockedButNotWaited) {
   EXPECT_EQ(s.wait_events, 1U);
   EXPECT_DOUBLE_EQ(s.max_blocked_ms, 1.25);
   EXPECT_DOUBLE_EQ(s.max_wait_ms, 0.25);
+  EXPECT_DOUBLE_EQ(s.wait_ms, 0.25);
   EXPECT_DOUBLE_EQ(s.avg_wait_ms, 0.25 / 3);
   EXPECT_DOUBLE_EQ(s.avg_blocked_ms, 1.25 / 3);
 }
@@ -111,6 +112,7 @@ TEST_F(CommandRingTest, ReuseRateCountsReplays) {
   RingStatistics s = ring_->statistics();
   EXPECT_EQ(s.recordings, 3U);
   EXPECT_EQ(s.total_acquisitions, 12U);
+  EXPECT_EQ(s.replays, 9U);
   EXPECT_EQ(s.reuse_rate, 0.75);
   EXPECT_EQ(s.ring_size, 3U);
   ring_->drop_recordings();
@@ -307,7 +309,8 @@ TEST_F(CommandRingTest, WaitEventsAreLoggedOnDemand) {
   step();
   EXPECT_EQ(log.count("Waiting for command buffer completion..."), 0) << "nothing to wait for";
   EXPECT_THROW(ring_->acquire(), TimeoutError);
-  EXPECT_EQ(log.count("Waiting for command buffer completion... slot 0 of 2, step 1, 2 in flight"),
+  EXPECT_EQ(log.count("[INFO] [command_ring.acquire] Waiting for command buffer completion... "
+                      "slot 0 of 2, step 1, 2 in flight"),
             1);
   ring_->end_wait(ring_->begin_wait());
   EXPECT_EQ(log.count("Waiting for command buffer completion..."), 2) << "waits elsewhere too";

@@ -9,12 +9,16 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/log_format.h"
 
 namespace krserve::runtime {
 
 class LogCapture {
  public:
-  LogCapture() { set_log_sink(sink_); }
+  LogCapture() {
+    sink_->set_formatter(log_formatter());
+    set_log_sink(sink_);
+  }
   ~LogCapture() { set_log_sink(std::make_shared<spdlog::sinks::stderr_color_sink_mt>()); }
   LogCapture(const LogCapture&) = delete;
   LogCapture& operator=(const LogCapture&) = delete;

@@ -20,7 +20,7 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr const char* kExhausted =
-    "MetalMemoryPool exhausted, falling back to on-demand allocation";
+    "[WARN] [memory_pool.allocate] MetalMemoryPool exhausted, falling back to on-demand allocation";
 
 MemoryPoolConfig small_pool(int64_t heaps = 1) {
   MemoryPoolConfig config;

@@ -23,7 +23,7 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr const char* kExhausted =
-    "MetalMemoryPool exhausted, falling back to on-demand allocation";
+    "[WARN] [memory_pool.allocate] MetalMemoryPool exhausted, falling back to on-demand allocation";
 
 MemoryPoolConfig pool_config(int64_t heap_mb, int64_t heaps = 1) {
   MemoryPoolConfig config;

@@ -1,6 +1,7 @@
 #include "server/http/http_server.h"
 
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "unit/server/server_fixture.h"
@@ -63,7 +64,14 @@ TEST_F(ServerTest, StatusHasEveryComponent) {
   for (const char* component : {"memory_pool", "blit_queue", "command_ring"}) {
     EXPECT_EQ(status["components"][component]["enabled"], false);
     EXPECT_EQ(status["components"][component]["grade"], "no data");
+    EXPECT_TRUE(status["components"][component]["counters"].is_object());
   }
+  EXPECT_EQ(status["health"], "ok");
+  EXPECT_EQ(status["model"]["name"], "fake");
+  EXPECT_EQ(status["process"]["pid"], getpid());
+  EXPECT_GT(status["process"]["started_unix_ms"], 1'700'000'000'000);
+  EXPECT_EQ(client.request("GET", "/status").json()["process"]["started_unix_ms"],
+            status["process"]["started_unix_ms"]);
   loaded = false;
   EXPECT_EQ(client.request("GET", "/status").status, 503);
 }

@@ -112,7 +112,11 @@ EngineStatistics filled() {
   s.pool.tags[1].bytes = 4096;
   s.blit.total_uploads = 12;
   s.blit.stalls[3] = 15;
+  s.blit.copy_ms = 1500;
+  s.blit.overlapped_ms = 1250;
   s.ring.timeouts = 13;
+  s.ring.replays = 16;
+  s.ring.wait_ms = 17;
   s.ring.occupancy[2] = 14;
   auto& late = s.ring.gaps[static_cast<size_t>(runtime::GapCause::kHostLate)];
   late.count = 6;
@@ -150,7 +154,11 @@ TEST(EngineMetrics, TextIsValidAndHasTheValues) {
   EXPECT_EQ(metrics.value("krserve:pool_tag_bytes", m + ",tag=\"kv\""), 4096);
   EXPECT_EQ(metrics.value("krserve:blit_uploads_total", m), 12);
   EXPECT_EQ(metrics.value("krserve:blit_stalls_total", m + ",cause=\"paced\""), 15);
+  EXPECT_EQ(metrics.value("krserve:blit_copy_seconds_total", m), 1.5);
+  EXPECT_EQ(metrics.value("krserve:blit_overlapped_seconds_total", m), 1.25);
   EXPECT_EQ(metrics.value("krserve:ring_timeouts_total", m), 13);
+  EXPECT_EQ(metrics.value("krserve:ring_replays_total", m), 16);
+  EXPECT_EQ(metrics.value("krserve:ring_wait_seconds_total", m), 0.017);
   EXPECT_EQ(metrics.value("krserve:ring_occupancy_total", m + ",in_flight=\"2\""), 14);
   EXPECT_EQ(metrics.types.at("krserve:pool_live_bytes"), "gauge");
 }

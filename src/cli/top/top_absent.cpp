@@ -1,0 +1,16 @@
+// krserve top in a build without HTTP (KRSERVE_SERVER=OFF).
+#include "base/error.h"
+#include "cli/commands.h"
+
+namespace krserve::cli {
+
+Command add_top(CLI::App& app) {
+  app.allow_extras();
+  return []() -> int {
+    throw UsageError("cli.top",
+                     "this build has no HTTP and cannot ask a server; build with "
+                     "-DKRSERVE_SERVER=ON");
+  };
+}
+
+}  // namespace krserve::cli
