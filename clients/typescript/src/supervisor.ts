@@ -1,4 +1,6 @@
 // Keeps one runtime running: start, stop, and one restart after a crash.
+import { setTimeout } from "node:timers/promises";
+
 import type { Connection, Params } from "./connection.js";
 import {
   AbortError,
@@ -18,6 +20,7 @@ const DEFAULT_START_TIMEOUT_MS = 120_000;
 const DEFAULT_DRAIN_TIMEOUT_S = 30;
 /** Beyond its drain time-out, a runtime gets so long to answer and to end. */
 const EXIT_GRACE_MS = 5000;
+const LOADING_POLL_MS = 50;
 const DEFAULT_MAX_FRAME_MB = 16;
 const BYTES_PER_MB = 1024 * 1024;
 
@@ -47,7 +50,10 @@ export interface EngineOptions {
   readonly restart?: boolean | undefined;
   /** A second crash within so many milliseconds of the first is final. Default: 60,000. */
   readonly restartWindowMs?: number | undefined;
-  /** Milliseconds until the runtime must answer. Default: 120,000. */
+  /**
+   * Milliseconds until the runtime must answer; loading the model of the setting model.path does
+   * not count. Default: 120,000.
+   */
   readonly startTimeoutMs?: number | undefined;
 }
 
@@ -203,6 +209,7 @@ export class Supervisor {
       const answer = await runtime.connection.call("health", {}, { signal });
       const { pid, version } = parseAnswer("health", healthSchema, answer);
       runtime.connection.maxOutgoingBytes = await frameLimit(runtime.connection, signal);
+      await whileLoading(runtime.connection);
       return { pid, version, command: [command.program, ...command.args] };
     } catch (error) {
       const late = error instanceof AbortError;
@@ -284,10 +291,21 @@ async function shutDown(runtime: RuntimeProcess, drainTimeoutS: number): Promise
   } catch {
     runtime.terminate();
   }
-  const timer = setTimeout(() => runtime.terminate(), EXIT_GRACE_MS);
+  const done = new AbortController();
+  setTimeout(EXIT_GRACE_MS, undefined, { signal: done.signal }).then(
+    () => runtime.terminate(),
+    () => {},
+  );
   await runtime.ended;
-  clearTimeout(timer);
+  done.abort();
   return drained;
+}
+
+// The model of model.path may take its time: it may come from the hub.
+async function whileLoading(connection: Connection): Promise<void> {
+  const status = async () =>
+    parseAnswer("health", healthSchema, await connection.call("health", {})).status;
+  while ((await status()) === "loading") await setTimeout(LOADING_POLL_MS);
 }
 
 // What the runtime takes at most; a runtime that does not say has the default.

@@ -257,6 +257,12 @@ describe("start", () => {
     expect(engine.state).toBe("stopped");
   });
 
+  test("waits while the runtime loads the model it was started with", async () => {
+    const { engine, recorded } = await started({ FAKE_LOADING: "3" });
+    expect(recorded().filter(({ method }) => method === "health")).toHaveLength(4);
+    expect((await engine.health()).status).toBe("idle");
+  });
+
   test("can be repeated, and starts one runtime", async () => {
     const { engine, recorded } = fake();
     const [first, second] = await Promise.all([engine.start(), engine.start()]);
