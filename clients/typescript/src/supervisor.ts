@@ -18,8 +18,7 @@ import { parseSettings, settingArguments, type SettingsInput } from "./settings.
 const DEFAULT_RESTART_WINDOW_MS = 60_000;
 const DEFAULT_START_TIMEOUT_MS = 120_000;
 const DEFAULT_DRAIN_TIMEOUT_S = 30;
-/** Beyond its drain time-out, a runtime gets so long to answer and to end. */
-const EXIT_GRACE_MS = 5000;
+const DEFAULT_EXIT_GRACE_MS = 5000;
 const LOADING_POLL_MS = 50;
 const DEFAULT_MAX_FRAME_MB = 16;
 const BYTES_PER_MB = 1024 * 1024;
@@ -55,6 +54,11 @@ export interface EngineOptions {
    * not count. Default: 120,000.
    */
   readonly startTimeoutMs?: number | undefined;
+  /**
+   * Milliseconds that a stopped runtime gets, after its drain time-out and again after its answer,
+   * before it is sent SIGTERM, and SIGKILL two seconds later. Default: 5,000.
+   */
+  readonly exitGraceMs?: number | undefined;
 }
 
 /** How {@link Engine.stop} goes about it. */
@@ -269,7 +273,8 @@ export class Supervisor {
     const runtime = this.#process;
     this.#state = "stopping";
     this.#epoch++;
-    const drained = wasRunning && runtime ? await shutDown(runtime, drainTimeoutS) : false;
+    const graceMs = this.#options.exitGraceMs ?? DEFAULT_EXIT_GRACE_MS;
+    const drained = wasRunning && runtime ? await shutDown(runtime, drainTimeoutS, graceMs) : false;
     if (!wasRunning) runtime?.kill("signal", "");
     const crash = await runtime?.ended;
     this.#process = undefined;
@@ -280,8 +285,12 @@ export class Supervisor {
 }
 
 // Whether running requests could finish.
-async function shutDown(runtime: RuntimeProcess, drainTimeoutS: number): Promise<boolean> {
-  const limitMs = drainTimeoutS * 1000 + EXIT_GRACE_MS;
+async function shutDown(
+  runtime: RuntimeProcess,
+  drainTimeoutS: number,
+  graceMs: number,
+): Promise<boolean> {
+  const limitMs = drainTimeoutS * 1000 + graceMs;
   let drained = false;
   try {
     const params = { drain_timeout_s: drainTimeoutS };
@@ -292,7 +301,7 @@ async function shutDown(runtime: RuntimeProcess, drainTimeoutS: number): Promise
     runtime.terminate();
   }
   const done = new AbortController();
-  setTimeout(EXIT_GRACE_MS, undefined, { signal: done.signal }).then(
+  setTimeout(graceMs, undefined, { signal: done.signal }).then(
     () => runtime.terminate(),
     () => {},
   );

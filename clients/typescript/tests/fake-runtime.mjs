@@ -3,11 +3,12 @@
 //
 //   FAKE_AT_START   crash: ends with 9 before it answers; hang: never answers
 //   FAKE_AT_RESTART crash: the same from the second start on; needs FAKE_STATE
-//   FAKE_AT_STOP    hang: answers shutdown and stays
+//   FAKE_AT_STOP    hang: answers shutdown and stays; silence: does not answer it
 //   FAKE_LOADING    so many times health says "loading"
 //   FAKE_FRAME_MB   the runtime's rpc.max_frame_mb
 //   FAKE_STATE      a file that counts the starts
 //   FAKE_RECORD     a file that gets argv, some of the environment, and every request, a line each
+import { spawn } from "node:child_process";
 import { appendFileSync, closeSync, readFileSync } from "node:fs";
 
 const env = process.env;
@@ -79,6 +80,15 @@ const prompts = {
   },
   "die by a signal": () => process.kill(process.pid, "SIGABRT"),
   "close stdout": () => closeSync(1),
+  "close stdin": (id) => {
+    process.stdin.destroy();
+    setInterval(() => {}, 1000);
+    answer(id, result("closed"));
+  },
+  "leave a child with the pipes": () => {
+    spawn("sleep", ["5"], { stdio: "inherit" });
+    crash(7);
+  },
   garbage: (id) => {
     chunk(id, 0, "one ");
     process.stdout.write("Traceback (most recent call last):\n");
@@ -166,6 +176,7 @@ function cancel(id, { request }) {
 }
 
 async function shutdown(id) {
+  if (env.FAKE_AT_STOP === "silence") return;
   answer(id, { drained: running.size === 0 });
   if (env.FAKE_AT_STOP === "hang") await sleep(3_600_000);
   process.exit(0);
