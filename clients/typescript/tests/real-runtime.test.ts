@@ -17,10 +17,8 @@ import {
   ModelNotLoadedError,
   RuntimeCrashedError,
 } from "../src/index.js";
-import { failure, FOLDER, newEngine, nextEvent } from "./support.js";
+import { BINARY, failure, newEngine, nextEvent, ROOT } from "./support.js";
 
-const ROOT = path.join(FOLDER, "..", "..");
-const BINARY = process.env["KRSERVE_BINARY"] ?? path.join(ROOT, "build/release/bin/krserve");
 const MODEL = path.join(ROOT, "models", "tiny");
 const QUESTION: GenerateOptions = {
   messages: [{ role: "user", content: "What is 17 + 25?" }],
