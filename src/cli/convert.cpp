@@ -88,7 +88,7 @@ Command add_convert(CLI::App& app) {
                  "torch_dtype of config.json, else as in the source")
       ->check(CLI::IsMember({"bfloat16", "float16", "float32"}));
   app.add_option("--shard-mb", options->shard_mb, "Most MiB of tensors in one file")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   app.add_option("--threads", options->convert.threads, "0 = all cores")->capture_default_str();
   app.add_flag("--force", options->convert.replace,

@@ -49,7 +49,8 @@ def print_texts(step, dtype):
         outcome = Outcome(MODEL, dtype, chats, Path(folder))
     print(
         f"mlx-lm in {'its own bf16' if dtype is None else 'f32'}: {outcome.agreeing} of "
-        f"{len(chats)} texts agree, {outcome.tokens} tokens before the others part; prompts of "
+        f"{len(chats)} texts agree, {outcome.answers} up to the end of the answer, "
+        f"{outcome.tokens} tokens before the others part; prompts of "
         f"{min(outcome.prompt_lengths)} to {max(outcome.prompt_lengths)} tokens"
     )
     print("  leads in f32 where texts part:", [f"{lead:.1e}" for lead in sorted(outcome.leads)])

@@ -39,15 +39,19 @@ def conversations(step):
 
 
 class Outcome:
-    """How many of krserve's texts are those of mlx-lm, and how close the others' partings are."""
+    """How many of krserve's texts are those of mlx-lm, and how close the others' partings are.
+
+    `answers`: how many agree up to the end of the answer; what the model says beyond is noise.
+    """
 
     def __init__(self, model, dtype, chats, folder):
         prompts = [{"messages": chat, "max_tokens": count} for chat, count in chats]
         replies = generate(model, prompts, folder)
         reference, self.tokens = Reference(model, dtype), 0
-        exact = reference if dtype == mx.float32 else Reference(model)
+        exact = Reference(model) if dtype is None else reference
         tokenizer = load_tokenizer(Path(model))
-        self.agreeing, self.leads, self.prompt_lengths = 0, [], []
+        end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+        self.agreeing, self.answers, self.leads, self.prompt_lengths = 0, 0, [], []
         for (chat, count), reply in zip(chats, replies):
             ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True)
             assert reply["prompt"] == list(ids), chat
@@ -56,6 +60,7 @@ class Outcome:
             self.prompt_lengths.append(len(ids))
             self.tokens += count if at is None else at
             self.agreeing += at is None
+            self.answers += at is None or end in theirs[:at]
             if at is not None:
                 self.leads.append(lead(exact, ids, ours, theirs, at))
 
