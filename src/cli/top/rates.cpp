@@ -1,5 +1,6 @@
 #include "cli/top/rates.h"
 
+#include <algorithm>
 #include <initializer_list>
 
 namespace krserve::cli {
@@ -52,8 +53,9 @@ void add_blit(const BlitReading& before, const BlitReading& now, Rates& out) {
   out.sync_waits = (now.sync_waits - before.sync_waits) / out.seconds;
   out.stalls = (now.stalls - before.stalls) / out.seconds;
   if (now.enabled) {
-    out.overlap_ratio =
-        ratio(now.overlapped_ms - before.overlapped_ms, now.copy_ms - before.copy_ms);
+    // Compute that ends later is added later: an interval may get a share of the one before.
+    const auto met = ratio(now.overlapped_ms - before.overlapped_ms, now.copy_ms - before.copy_ms);
+    if (met) out.overlap_ratio = std::min(1.0, *met);
   }
 }
 

@@ -162,6 +162,13 @@ TEST(TopRates, AFewStepsSayNothingAboutReuse) {
   EXPECT_EQ(rates_between(at(status(), 0), at(now, 1)).reuse_rate, 0.0);
 }
 
+TEST(TopRates, OverlapCountedLateIsNoMoreThanAll) {
+  Json now = status();
+  now["components"]["blit_queue"]["counters"]["copy_ms"] = 11;
+  now["components"]["blit_queue"]["counters"]["overlapped_ms"] = 12;
+  EXPECT_EQ(rates_between(at(status(), 0), at(now, 1)).overlap_ratio, 1.0);
+}
+
 TEST(TopRates, ThereAreNoneAcrossARestartOrAReset) {
   Json other = later_status();
   other["process"]["started_unix_ms"] = 1700000009000;
