@@ -69,7 +69,7 @@ has_program() { [ -x build/release/bin/krserve ] || { give_up "build/release/bin
 
 stage_program() {
   begin 04-program "the real program: HTTP, JSON-RPC, models of a hub, krserve top"
-  has_program && run_pytest tests/http tests/rpc tests/hub tests/top
+  has_program && run_pytest tests/http tests/rpc tests/hub tests/monitoring
 }
 
 stage_mlx() {
@@ -87,6 +87,7 @@ stage_typescript() {
   has_program || return
   (cd clients/typescript && npx vitest run --reporter=default --reporter=junit --outputFile="$stage_folder/junit-vitest.xml")
   [ -s "$stage_folder/junit-vitest.xml" ] || give_up "vitest left no results"
+  run_pytest tests/benchmarks
 }
 
 # The build of a machine without cargo and Boost: another engine suite, the same golden tests.

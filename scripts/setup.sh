@@ -19,7 +19,7 @@ readonly APT_BENCH=(libmimalloc2.0 libjemalloc2)
 readonly APT_FUZZ=(libclang-rt-19-dev)
 readonly BREW_PACKAGES=(cmake ninja ccache boost nlohmann-json yaml-cpp spdlog fmt cli11 googletest
   google-benchmark llvm rust node python)
-readonly NODE_FOLDERS=(tests/http clients/typescript)
+readonly NODE_FOLDERS=(. tests/http clients/typescript)
 
 for argument in "$@"; do
   [[ $argument == bench || $argument == fuzz ]] || { echo "usage: scripts/setup.sh [bench] [fuzz]" >&2; exit 2; }
@@ -153,4 +153,5 @@ else
 fi
 setup_python
 setup_node
+scripts/promtool.sh install
 say "ready"

@@ -23,7 +23,8 @@ class StdioServer {
 
   // Loads model.path if there is one, and answers until the input ends, the client has gone,
   // shutdown() was called or stop(). Returns the exit code: 0, or 1 when model.path cannot be
-  // loaded. Throws Error when there are no file descriptors left. Call once.
+  // loaded. Throws ModelError when model.path cannot be a model, Error when there are no file
+  // descriptors left. Call once.
   int run();
   // Makes run() finish what is in flight (server.drain_timeout_s at most) and return. Any thread,
   // and a signal handler; before run() too.

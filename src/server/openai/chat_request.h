@@ -18,6 +18,6 @@ struct ChatRequest {
 
 // Throws ApiError 400 that names the field.
 ChatRequest parse_chat_request(std::string_view body);
-ChatRequest parse_chat_request(const nlohmann::json& object);
+ChatRequest read_chat_request(const nlohmann::json& object);
 
 }  // namespace krserve::server

@@ -76,12 +76,12 @@ TEST(FrameWriter, WhatIsDroppedAtTheEndMaySend) {
   auto writer = std::make_unique<FrameWriter>(pipe.fds[1], [] {});
   writer->send(std::string(1 << 20, 'x'));
   // As a call that was never answered does.
-  const std::shared_ptr<int> last(new int(0), [w = writer.get()](int* value) {
+  std::shared_ptr<int> last(new int(0), [w = writer.get()](int* value) {
     w->send("given up");
     delete value;
   });
   writer->post([held = last] { return std::string(); });
-  const_cast<std::shared_ptr<int>&>(last).reset();
+  last.reset();
   writer.reset();
 }
 
