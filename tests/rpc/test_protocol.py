@@ -31,6 +31,7 @@ def still_serves(client):
         b'{"jsonrpc": "2.0", "method": "\xed\xa0\x80", "id": 1}',
         b"\xef\xbb\xbf\xef\xbb\xbf{}",
         b"\x00",
+        b'{"jsonrpc": "2.0", "method": "health", "id": 1}\x00{}',
         b"NaN",
     ],
 )

@@ -37,6 +37,11 @@ JsonSyntaxError::JsonSyntaxError(std::string message)
     : ApiError(400, std::move(message), {}, kCode) {}
 
 Json parse_json(std::string_view text, std::string_view what) {
+  // The library takes it for the end of the text and would pass over what follows.
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    throw JsonSyntaxError(fmt::format("{} is not valid JSON at {}: a byte of value 0", what,
+                                      position(text, nul + 1)));
+  }
   const auto refuse_depth = [&](int depth, Json::parse_event_t event, const Json&) {
     const bool opens =
         event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;

@@ -36,6 +36,11 @@ TEST(JsonBody, TruncatedAndEmptyBodiesAreRefused) {
   EXPECT_EQ(refusal("{} x").status(), 400);
 }
 
+TEST(JsonBody, WhatFollowsAZeroByteIsNotPassedOver) {
+  EXPECT_EQ(refusal(std::string("{}\0", 3)).status(), 400);
+  EXPECT_THAT(refusal(std::string("{}\0{\"a\": 1}", 11)).message(), HasSubstr("column 3"));
+}
+
 TEST(JsonBody, InvalidUtf8IsRefused) {
   EXPECT_EQ(refusal("{\"a\":\"\xff\xfe\"}").status(), 400);
   EXPECT_EQ(refusal("{\"a\":\"\xc3\"}").status(), 400);
