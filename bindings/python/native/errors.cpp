@@ -4,10 +4,8 @@
 #include <string>
 
 #include "base/error.h"
-#ifdef KR_WITH_ENGINE
 #include "server/json_rpc/rpc_error.h"
 #include "server/openai/api_error.h"
-#endif
 
 namespace krserve::python {
 namespace {
@@ -53,7 +51,6 @@ void raise(PyObject* type, const Error& error) {
   PyErr_SetObject(type, value.ptr());
 }
 
-#ifdef KR_WITH_ENGINE
 // With the words of the HTTP API, and the field that it is about.
 void raise_request(const server::rpc::RpcError& error) {
   const nb::object value = nb::borrow(classes.request)(text_of(error.message()));
@@ -73,19 +70,16 @@ void translate_refusal() {
   if (error.code() == server::rpc::ErrorCode::kInvalidParams) return raise_request(error);
   raise(classes.error, error);
 }
-#endif
 
 void translate(const std::exception_ptr& pointer, void*) {
   try {
     std::rethrow_exception(pointer);
-#ifdef KR_WITH_ENGINE
   } catch (const server::ApiError&) {
     translate_refusal();
   } catch (const server::rpc::RpcError&) {
     translate_refusal();
   } catch (const RequestError&) {
     translate_refusal();
-#endif
   } catch (const ConfigError& error) {
     raise(classes.config, error);
   } catch (const UsageError& error) {

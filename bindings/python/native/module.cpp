@@ -3,9 +3,12 @@
 
 #include "native/buffer.h"
 #include "native/device.h"
+#include "native/engine.h"
 #include "native/errors.h"
+#include "native/generation.h"
 #include "native/memory_pool.h"
 #include "native/ring.h"
+#include "native/rpc.h"
 #include "native/settings.h"
 #include "native/statistics.h"
 #include "native/transfers.h"
@@ -22,4 +25,7 @@ NB_MODULE(_native, module) {
   bind_memory_pool(module);
   bind_transfers(module);
   bind_ring(module);
+  bind_generation(module);
+  bind_engine(module);
+  bind_rpc(module);
 }
