@@ -1056,7 +1056,7 @@ class Engine:
     def reset_statistics(self) -> None: ...
 
     def health(self) -> tuple[str, str]:
-        """Status and, where it is not ok, the detail."""
+        """Status, and the state of ring, pool and blit queue behind it."""
 
     def drain(self, timeout: float | None = None) -> bool:
         """No new requests; whether the running ones were done in time."""
