@@ -32,8 +32,10 @@ def test_the_stub_is_what_stubgen_makes_of_the_module(tmp_path: Path) -> None:
     folder = Path(native.__file__).parent
     command = [sys.executable, "-m", "nanobind.stubgen", "-i", folder, "-m", "_native", "-o", made]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
-    committed = ROOT / "bindings/python/krserve_native/_native.pyi"
-    assert made.read_text() == committed.read_text(), command
+    committed = (ROOT / "bindings/python/krserve_native/_native.pyi").read_text()
+    if sys.version_info < (3, 12):  # which has no __buffer__ yet
+        committed = re.sub(r" {4}def __(release_)?buffer__.*?\n\n", "", committed, flags=re.DOTALL)
+    assert made.read_text() == committed, command
 
 
 def test_every_public_name_has_a_stub_and_the_packages_name() -> None:
@@ -51,6 +53,7 @@ def test_mypy_accepts_the_package_and_a_users_program(tmp_path: Path) -> None:
         "config = native.MetalMemoryPoolConfig(heap_size_mb=4)\n"
         "pool = native.MetalMemoryPool(config, device='cpu')\n"
         "rate: float = pool.get_statistics().hit_rate\n"
+        "view = memoryview(pool.allocate(8))\n"
         "with native.CommandBufferRing(ring_size=2).acquire() as slot:\n"
         "    slot.fill(pool.allocate(64), 0)\n"
         "with krserve.Engine.load('tiny', config={'engine.threads': 1}) as engine:\n"

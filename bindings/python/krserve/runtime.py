@@ -23,6 +23,7 @@ _SETTINGS = {
     "--parallel": ("engine.parallel", "Sequences stepped together"),
     "--log-level": ("logging.level", "error, warn, info or debug"),
 }
+_SIGNAL_LATENCY_S = 0.2
 _EXIT_FAILURE = 1
 _EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h, as the program has it
 
@@ -84,7 +85,9 @@ def _serve(server: native.RpcServer) -> int:
         signal.signal(number, stop)
     thread = threading.Thread(target=run, name="krserve-rpc")
     thread.start()
-    thread.join()
+    # A signal that comes just before a wait does not end it: never wait for long.
+    while thread.is_alive():
+        thread.join(_SIGNAL_LATENCY_S)
     if failures:
         raise failures[0]
     return codes[0]

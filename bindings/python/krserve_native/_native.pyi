@@ -691,6 +691,16 @@ class Buffer:
     Device memory. numpy.asarray(buffer), torch.from_dlpack(buffer) and memoryview(buffer) share it without a copy where the host can reach it. An array keeps the memory alive, also after free(): the pool gets it back when the last one is gone.
     """
 
+    def __buffer__(self, flags, /):
+        """
+        Return a buffer object that exposes the underlying memory of the object.
+        """
+
+    def __release_buffer__(self, buffer, /):
+        """
+        Release the buffer object that exposes the underlying memory of the object.
+        """
+
     @property
     def nbytes(self) -> int: ...
 
