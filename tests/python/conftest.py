@@ -1,0 +1,91 @@
+"""Fixtures for the tests of the installed package: scripts/python_package.sh, then pytest."""
+
+import faulthandler
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import krserve_native as native
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HANG_LIMIT_S = 120
+
+
+@pytest.fixture(autouse=True)
+def hang_ends_the_run() -> Iterator[None]:
+    """A wait that keeps Python's lock would stop every thread: the run ends with a traceback."""
+    faulthandler.dump_traceback_later(HANG_LIMIT_S, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(scope="session")
+def device() -> native.Device:
+    return native.Device("cpu", threads=2)
+
+
+@pytest.fixture
+def pool(device: native.Device) -> native.MetalMemoryPool:
+    return native.MetalMemoryPool(heap_size_mb=8, num_heaps=2, warmup_sizes=[1], device=device)
+
+
+@pytest.fixture
+def blit(device: native.Device) -> native.BlitQueue:
+    return native.BlitQueue(staging_buffer_size_mb=1, device=device)
+
+
+@pytest.fixture
+def ring(device: native.Device) -> native.CommandBufferRing:
+    return native.CommandBufferRing(ring_size=2, device=device)
+
+
+def steps_of_another_thread(wait: Callable[[], Any]) -> int:
+    """How often another Python thread came round while `wait` ran: 0 if it kept Python's lock."""
+    counter = itertools.count()
+    running, stop = threading.Event(), threading.Event()
+
+    def count() -> None:
+        running.set()
+        while not stop.is_set():
+            next(counter)
+            time.sleep(0)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    running.wait()
+    interval = sys.getswitchinterval()
+    # From here on the lock changes hands where it is given up, and nowhere else.
+    sys.setswitchinterval(1e6)
+    try:
+        before = next(counter)
+        wait()
+        after = next(counter)
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        thread.join()
+    return after - before - 1
+
+
+def run_threads(count: int, work: Callable[[int], None]) -> None:
+    """Runs work(0) ... work(count - 1) at the same time; raises the first failure."""
+    failures: list[BaseException] = []
+
+    def guarded(index: int) -> None:
+        try:
+            work(index)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
