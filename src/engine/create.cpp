@@ -156,6 +156,8 @@ std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
              weights->mapped() ? "read where they are mapped" : "copied to the device",
              static_cast<double>(loaded.elapsed_ns) / 1e6, loaded.gb_per_s());
   parts->info = describe(config, model_dir, model, *weights, *parts->cache, context);
+  parts->info.device = device->info().backend;
+  parts->info.device_name = device->info().name;
   parts->decoder = std::make_unique<Decoder>(model, weights, parts->cache->layout());
 
   const auto slots = static_cast<uint32_t>(config.engine.parallel);
