@@ -10,6 +10,7 @@ namespace krserve::cli {
 using Command = std::function<int()>;
 
 Command add_serve(CLI::App& app);
+Command add_rpc(CLI::App& app);
 Command add_generate(CLI::App& app);
 Command add_synth(CLI::App& app);
 Command add_bench(CLI::App& app);

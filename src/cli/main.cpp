@@ -44,6 +44,7 @@ int main(int argc, char** argv) {
     commands.emplace_back(parsed, make(*parsed));
   };
   add("serve", "Serve a model over HTTP (OpenAI-compatible)", krserve::cli::add_serve);
+  add("rpc", "Serve models over stdin and stdout (JSON-RPC 2.0)", krserve::cli::add_rpc);
   add("generate", "Generate text on the terminal", krserve::cli::add_generate);
   add("synth", "Write a random-weight model of a known shape, for timing", krserve::cli::add_synth);
   add("bench", "Measure decode, prefill or the ablation", krserve::cli::add_bench);

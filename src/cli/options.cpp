@@ -2,6 +2,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/progress.h"
+#include "hub/resolve_model.h"
 
 namespace krserve::cli {
 
@@ -19,7 +21,8 @@ void CommonOptions::add_to(CLI::App& app) {
   app.add_option("--preset", preset, "Preset on top of the file: all-on, realtime, batch, debug");
   app.add_option("--set", sets, "Any setting, as path=value; may be repeated")
       ->allow_extra_args(false);
-  add_setting(app, "-m,--model", "model.path", "Model directory");
+  add_setting(app, "-m,--model", "model.path",
+              "Directory, tiny, or Hugging Face id owner/name[@revision]");
   add_setting(app, "--device", "engine.device", "auto, cpu, cuda or metal");
   add_setting(app, "--threads", "engine.threads", "CPU workers, 0 = all cores");
   add_setting(app, "--ctx-size", "engine.ctx_size", "Context in tokens");
@@ -41,13 +44,12 @@ LoadedConfig CommonOptions::load() const {
 
 std::filesystem::path model_directory(const RuntimeConfig& config) {
   if (config.model.path.empty()) {
-    throw UsageError("cli.model", "no model given; use -m DIR, model.path or KRSERVE_MODEL_PATH");
+    throw UsageError("cli.model", "no model given; use -m MODEL, model.path or KRSERVE_MODEL_PATH");
   }
-  std::filesystem::path path = config.model.path;
-  if (!std::filesystem::is_directory(path)) {
-    throw_error<ModelError>("cli.model", "{} is not a directory", path.string());
-  }
-  return path;
+  ProgressBar bar("fetching");
+  return hub::resolve_model(config.model.path, [&](double fraction, const std::string& what) {
+    bar.update(fraction, what);
+  });
 }
 
 }  // namespace krserve::cli

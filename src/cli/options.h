@@ -32,8 +32,8 @@ struct CommonOptions {
   LoadedConfig load() const;
 };
 
-// model.path of the configuration; throws UsageError when there is none, ModelError when it is no
-// directory.
+// The directory of model.path, which may be a Hugging Face id: downloaded where needed, with a
+// progress bar. Throws UsageError when there is none, ModelError when it cannot be had.
 std::filesystem::path model_directory(const RuntimeConfig& config);
 
 }  // namespace krserve::cli

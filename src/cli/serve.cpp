@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -14,36 +13,13 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/stop_signals.h"
 #include "engine/engine.h"
 #include "runtime/trace/trace.h"
 #include "server/http/http_server.h"
 
 namespace krserve::cli {
 namespace {
-
-// SIGINT and SIGTERM, blocked in every thread made after this and taken by wait().
-class StopSignals {
- public:
-  StopSignals() {
-    sigemptyset(&set_);
-    sigaddset(&set_, SIGINT);
-    sigaddset(&set_, SIGTERM);
-    sigaddset(&set_, SIGUSR1);  // sent by wake()
-    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
-    std::signal(SIGPIPE, SIG_IGN);
-  }
-
-  int wait() {
-    int signal = 0;
-    sigwait(&set_, &signal);
-    return signal;
-  }
-  // Ends wait() from another thread.
-  static void wake() { kill(getpid(), SIGUSR1); }
-
- private:
-  sigset_t set_{};
-};
 
 // Loads on a thread of its own, so that /health answers meanwhile.
 class Loader {

@@ -60,6 +60,10 @@ struct ServerConfig {
   std::string model_name;
 };
 
+struct RpcConfig {
+  int64_t max_frame_mb = 16;
+};
+
 struct ModelSettings {
   std::string path;
 };
@@ -101,6 +105,7 @@ struct LoggingConfig {
 struct RuntimeConfig {
   MetalOptimizationsConfig metal_optimizations;
   ServerConfig server;
+  RpcConfig rpc;
   ModelSettings model;
   EngineConfig engine;
   MetalConfig metal_device;

@@ -117,8 +117,11 @@ std::vector<Field> server_fields() {
              "A request that runs longer is ended; 0 = no limit"),
       number(KR_AT(server.drain_timeout_s), 0, 3600,
              "On SIGTERM, time that running requests get to finish"),
-      text(KR_AT(server.model_name), "Name in /v1/models; '' = name of the model's folder"),
-      text(KR_AT(model.path), "Model folder (config.json, *.safetensors, tokenizer.json)"),
+      text(KR_AT(server.model_name),
+           "Name in /v1/models; '' = that of the model's folder or its id"),
+      number(KR_AT(rpc.max_frame_mb), 1, 1024,
+             "Longer lines from the client are skipped and refused"),
+      text(KR_AT(model.path), "Model folder, tiny, or a Hugging Face id (owner/name[@revision])"),
   };
 }
 
@@ -193,6 +196,7 @@ constexpr Section kSections[] = {
     {"metal_optimizations.blit_queue", "Asynchronous copies overlapped with compute", false},
     {"metal_optimizations.command_buffer_ring", "Double/triple buffering of steps", false},
     {"server", "HTTP server"},
+    {"rpc", "JSON-RPC over stdio (krserve rpc)"},
     {"model", "What is served"},
     {"engine", "Scheduling, KV cache and device"},
     {"metal_device", "Macs only: how Metal is used"},

@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "engine/engine_impl.h"
 #include "engine/open_device.h"
+#include "model/formats/model_name.h"
 #include "text/text_error.h"
 
 namespace krserve::engine {
@@ -90,18 +91,15 @@ std::shared_ptr<runtime::TraceRecorder> with_signposts(
   return trace;
 }
 
-std::string model_name(const RuntimeConfig& config, const std::filesystem::path& model_dir) {
-  if (!config.server.model_name.empty()) return config.server.model_name;
-  const auto absolute = std::filesystem::weakly_canonical(model_dir);
-  return absolute.has_filename() ? absolute.filename().string()
-                                 : absolute.parent_path().filename().string();
+std::string shown_name(const RuntimeConfig& config, const std::filesystem::path& model_dir) {
+  return config.server.model_name.empty() ? model_name(model_dir) : config.server.model_name;
 }
 
 ModelInfo describe(const RuntimeConfig& config, const std::filesystem::path& model_dir,
                    const ModelConfig& model, const DeviceWeights& weights, const KvCache& cache,
                    uint32_t context) {
   ModelInfo info;
-  info.name = model_name(config, model_dir);
+  info.name = shown_name(config, model_dir);
   info.architecture = to_string(model.architecture);
   info.context_length = context;
   info.vocab_size = model.vocab_size;
@@ -158,6 +156,8 @@ std::unique_ptr<Engine> Engine::create(const RuntimeConfig& config,
              weights->mapped() ? "read where they are mapped" : "copied to the device",
              static_cast<double>(loaded.elapsed_ns) / 1e6, loaded.gb_per_s());
   parts->info = describe(config, model_dir, model, *weights, *parts->cache, context);
+  parts->info.device = device->info().backend;
+  parts->info.device_name = device->info().name;
   parts->decoder = std::make_unique<Decoder>(model, weights, parts->cache->layout());
 
   const auto slots = static_cast<uint32_t>(config.engine.parallel);

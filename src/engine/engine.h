@@ -23,7 +23,7 @@ class TraceRecorder;
 namespace krserve::engine {
 
 struct ModelInfo {
-  std::string name;             // directory name, or server.model_name
+  std::string name;             // model_name of its directory, or server.model_name
   std::string architecture;     // "qwen2", "qwen3", "llama"
   uint32_t context_length = 0;  // tokens, prompt and output together
   uint32_t vocab_size = 0;
@@ -34,6 +34,8 @@ struct ModelInfo {
   uint64_t load_bytes = 0;  // of the checkpoint, brought to the device or mapped
   uint64_t load_ns = 0;     // how long that took
   int64_t created_unix_s = 0;
+  std::string device;       // "cpu", "cuda", "metal"
+  std::string device_name;  // "AMD EPYC (2 workers, avx512)"
 };
 
 enum class Health { kLoading, kReady, kDraining, kStalled, kFailed };

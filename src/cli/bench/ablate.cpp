@@ -12,6 +12,7 @@
 #include "cli/bench/interval.h"
 #include "cli/bench/report.h"
 #include "cli/progress.h"
+#include "model/formats/model_name.h"
 
 namespace krserve::cli {
 namespace {
@@ -172,8 +173,8 @@ int bench_ablate(const BenchOptions& options, const LoadedConfig& config) {
   }
   const Workload& w = options.workload;
   std::printf("%s  %s\nablation  batch %u, prompt %u, generated %u, %zu interleaved runs\n",
-              model_dir.filename().string().c_str(), device->info().name.c_str(), w.batch,
-              w.prompt_tokens, w.gen_tokens, combinations[0].tokens_per_s.size());
+              model_name(model_dir).c_str(), device->info().name.c_str(), w.batch, w.prompt_tokens,
+              w.gen_tokens, combinations[0].tokens_per_s.size());
   print_table(combinations);
   std::printf("greedy tokens: %s\n", identical ? "identical in all eight combinations" : "DIFFER");
 
@@ -181,7 +182,7 @@ int bench_ablate(const BenchOptions& options, const LoadedConfig& config) {
   for (const Combination& c : combinations) list.push_back(combination_json(c, combinations[0]));
   Json result = {{"mode", "ablate"},
                  {"device", device->info().name},
-                 {"model", model_dir.filename().string()},
+                 {"model", model_name(model_dir)},
                  {"batch", w.batch},
                  {"prompt_tokens", w.prompt_tokens},
                  {"gen_tokens", w.gen_tokens},

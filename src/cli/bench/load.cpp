@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include "cli/bench/bench.h"
 #include "cli/bench/report.h"
+#include "model/formats/model_name.h"
 
 namespace krserve::cli {
 namespace {
@@ -44,7 +45,7 @@ int bench_load(const BenchOptions& options, const LoadedConfig& config) {
   }
   const Spread rate = spread_of(loads.gb_per_s);
   const Spread ready = spread_of(loads.ready_s);
-  std::printf("%s  %s\nload  %s, %zu runs\n", model_dir.filename().string().c_str(),
+  std::printf("%s  %s\nload  %s, %zu runs\n", model_name(model_dir).c_str(),
               device->info().name.c_str(), format_bytes(loads.bytes).c_str(),
               loads.gb_per_s.size());
   std::printf("  weights             %10.2f GB/s  (%.2f .. %.2f)\n", rate.median, rate.min,
@@ -52,7 +53,7 @@ int bench_load(const BenchOptions& options, const LoadedConfig& config) {
   std::printf("  engine ready after  %10.2f s\n", ready.median);
   nlohmann::json result = {{"mode", "load"},
                            {"device", device->info().name},
-                           {"model", model_dir.filename().string()},
+                           {"model", model_name(model_dir)},
                            {"repeat", loads.gb_per_s.size()},
                            {"bytes", loads.bytes},
                            {"gb_per_s", to_json(rate)},

@@ -45,10 +45,10 @@ void Connection::start_refused() {
       self->begin_request();
       self->read();
       const auto limit = self->hub_.config.max_connections;
-      self->send_final(ApiError(503, fmt::format("All {} connections are in use.", limit), {},
-                                "too_many_connections")
-                           .with_header("Retry-After", "1")
-                           .response());
+      self->send_final(
+          error_response(ApiError(503, fmt::format("All {} connections are in use.", limit), {},
+                                  "too_many_connections")
+                             .with_header("Retry-After", "1")));
     });
   });
 }
@@ -155,16 +155,16 @@ void Connection::on_parse_error(const ErrorCode& error) {
     const auto limit = hub_.config.max_body_mb;
     const auto text =
         fmt::format("The request body is larger than {} MiB (server.max_body_mb).", limit);
-    return send_final(ApiError(413, text, {}, "request_too_large").response());
+    return send_final(error_response(ApiError(413, text, {}, "request_too_large")));
   }
   if (!request_open_) open_unknown_request();
   if (error == http::error::header_limit) {
     const auto text =
         fmt::format("The request header is larger than {} bytes.", hub_.limits.header_bytes);
-    return send_final(ApiError(431, text, {}, "header_too_large").response());
+    return send_final(error_response(ApiError(431, text, {}, "header_too_large")));
   }
-  send_final(
-      ApiError(400, "Malformed HTTP request: " + error.message(), {}, "malformed_http").response());
+  send_final(error_response(
+      ApiError(400, "Malformed HTTP request: " + error.message(), {}, "malformed_http")));
 }
 
 void Connection::open_request() {
@@ -204,7 +204,7 @@ void Connection::on_header() {
     if (!http10_ && !parser_->is_done()) queue_write("HTTP/1.1 100 Continue\r\n\r\n");
     parser_->eager(true);
   } else {
-    send_final(ApiError(417, "Only 'Expect: 100-continue' is known.").response());
+    send_final(error_response(ApiError(417, "Only 'Expect: 100-continue' is known.")));
   }
 }
 
@@ -212,7 +212,7 @@ void Connection::on_header() {
 std::optional<HttpResponse> Connection::early_answer() const {
   if (request_.method == "OPTIONS") {
     if (route_.endpoint == Endpoint::kNotFound && request_.path != "*") {
-      return ApiError(404, fmt::format("There is no {} here.", request_.path)).response();
+      return error_response(ApiError(404, fmt::format("There is no {} here.", request_.path)));
     }
     HttpResponse response;
     response.status = 204;
@@ -222,22 +222,21 @@ std::optional<HttpResponse> Connection::early_answer() const {
   }
   const bool open_to_all = route_.endpoint == Endpoint::kHealth;
   if (!open_to_all && !authorized(request_.authorization, hub_.config.api_key)) {
-    return ApiError(401, "Missing or wrong API key; send 'Authorization: Bearer KEY'.", {},
-                    "invalid_api_key")
-        .with_header("WWW-Authenticate", "Bearer")
-        .response();
+    return error_response(ApiError(401,
+                                   "Missing or wrong API key; send 'Authorization: Bearer KEY'.",
+                                   {}, "invalid_api_key")
+                              .with_header("WWW-Authenticate", "Bearer"));
   }
   if (route_.endpoint == Endpoint::kNotFound) {
-    return ApiError(404, fmt::format("There is no {} here.", request_.path), {}, "unknown_url")
-        .response();
+    return error_response(
+        ApiError(404, fmt::format("There is no {} here.", request_.path), {}, "unknown_url"));
   }
   if (!route_.method_allowed) {
-    return ApiError(405,
-                    fmt::format("{} does not take {}; use {}.", request_.path, request_.method,
-                                route_.allowed),
-                    {}, "method_not_allowed")
-        .with_header("Allow", std::string(route_.allowed))
-        .response();
+    return error_response(ApiError(405,
+                                   fmt::format("{} does not take {}; use {}.", request_.path,
+                                               request_.method, route_.allowed),
+                                   {}, "method_not_allowed")
+                              .with_header("Allow", std::string(route_.allowed)));
   }
   return std::nullopt;
 }
@@ -254,7 +253,7 @@ void Connection::dispatch() {
         return send(answer_at_once());
     }
   } catch (...) {
-    send(current_exception_as_api_error(hub_.draining).response());
+    send(error_response(current_exception_as_api_error(hub_.draining)));
   }
 }
 
@@ -306,7 +305,7 @@ void Connection::begin_generation(ReplyKind kind) {
 
 void Connection::on_prepared(std::unique_ptr<Generation> generation,
                              std::optional<ApiError> error) {
-  if (error) return send(error->response());
+  if (error) return send(error_response(*error));
   generation_ = std::move(generation);
   phase_ = Phase::kGenerating;
   phase_began_ = last_queued_ = Clock::now();
@@ -322,7 +321,7 @@ void Connection::on_chunks() {
 void Connection::advance_plain() {
   Reply& reply = generation_->reply();
   if (!reply.finished()) return;
-  if (reply.error()) return send(reply.error()->response());
+  if (reply.error()) return send(error_response(*reply.error()));
   HttpResponse response;
   response.body = reply.body();
   send(response);
@@ -331,7 +330,7 @@ void Connection::advance_plain() {
 void Connection::advance_stream() {
   Reply& reply = generation_->reply();
   // Nothing was sent yet: the failure can still be an HTTP status.
-  if (reply.error() && !stream_begun_) return send(reply.error()->response());
+  if (reply.error() && !stream_begun_) return send(error_response(*reply.error()));
   const std::string events = reply.take_events();
   if (!events.empty()) {
     begin_stream();

@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "server/http/connection.h"
-#include "server/http/openai/sse.h"
+#include "server/openai/sse.h"
 
 namespace krserve::server {
 
@@ -161,8 +161,8 @@ void Connection::on_deadline(Clock::time_point now) {
     case Phase::kReading: {
       if (!request_begun()) return close(0);
       if (!request_open_) open_unknown_request();
-      return send_final(
-          ApiError(408, "The request did not arrive in time.", {}, "request_timeout").response());
+      return send_final(error_response(
+          ApiError(408, "The request did not arrive in time.", {}, "request_timeout")));
     }
     case Phase::kPreparing:
     case Phase::kGenerating:
@@ -182,7 +182,7 @@ void Connection::on_working_deadline(Clock::time_point now) {
                    {}, "request_timeout");
     if (phase_ == Phase::kPreparing) {
       *abandoned_ = true;
-      return send(error.response());
+      return send(error_response(error));
     }
     generation_->reply().fail(std::move(error));
     return on_chunks();

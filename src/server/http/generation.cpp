@@ -1,7 +1,7 @@
 #include "server/http/generation.h"
 
 #include "base/log.h"
-#include "server/http/openai/plan.h"
+#include "server/openai/plan.h"
 
 namespace krserve::server {
 

@@ -8,7 +8,7 @@
 
 #include "engine/engine.h"
 #include "server/http/chunk_inbox.h"
-#include "server/http/openai/reply.h"
+#include "server/openai/reply.h"
 
 namespace krserve::server {
 

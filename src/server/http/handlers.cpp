@@ -2,12 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
-#include "server/http/api_error.h"
-#include "server/http/openai/plan.h"
-#include "server/http/openai/reply.h"
 #include "server/metrics/component_status.h"
 #include "server/metrics/engine_metrics.h"
 #include "server/metrics/process_metrics.h"
+#include "server/openai/api_error.h"
+#include "server/openai/plan.h"
+#include "server/openai/reply.h"
 #include "server/version.h"
 
 namespace krserve::server {

@@ -1,7 +1,6 @@
 #include "server/http/message.h"
 
-#include <cstdint>
-#include <random>
+#include "server/openai/random_id.h"
 
 namespace krserve::server {
 namespace {
@@ -22,6 +21,14 @@ int hex_value(char c) {
 }
 
 }  // namespace
+
+HttpResponse error_response(const ApiError& error) {
+  HttpResponse response;
+  response.status = error.status();
+  response.body = error.body();
+  response.headers = error.headers();
+  return response;
+}
 
 std::string_view reason_phrase(int status) {
   switch (status) {
@@ -58,23 +65,6 @@ std::string_view reason_phrase(int status) {
     default:
       return "Unknown";
   }
-}
-
-std::string random_hex(int bytes) {
-  static constexpr std::string_view kDigits = "0123456789abcdef";
-  thread_local std::mt19937_64 generator = [] {
-    std::random_device device;
-    std::seed_seq seed{device(), device(), device(), device()};
-    return std::mt19937_64(seed);
-  }();
-  std::string text;
-  text.reserve(static_cast<size_t>(bytes) * 2);
-  for (int i = 0; i < bytes; ++i) {
-    const uint64_t value = generator();
-    text += kDigits[(value >> 4) & 15];
-    text += kDigits[value & 15];
-  }
-  return text;
 }
 
 std::string choose_request_id(std::string_view from_client) {

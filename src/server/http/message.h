@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "server/openai/api_error.h"
+
 namespace krserve::server {
 
 struct HttpRequest {
@@ -23,14 +25,13 @@ struct HttpResponse {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
+HttpResponse error_response(const ApiError& error);
+
 // "Not Found" for 404; "Unknown" for codes that this server never sends.
 std::string_view reason_phrase(int status);
 
 // The client's id when it is 1 to 128 characters of [A-Za-z0-9._:/+=-], else a random one.
 std::string choose_request_id(std::string_view from_client);
-
-// `bytes` random bytes from the system, as hexadecimal digits.
-std::string random_hex(int bytes);
 
 // "a%2Fb" to "a/b"; malformed escapes stay as they are.
 std::string percent_decode(std::string_view text);

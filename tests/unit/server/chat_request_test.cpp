@@ -1,11 +1,11 @@
-#include "server/http/openai/chat_request.h"
+#include "server/openai/chat_request.h"
 
 #include <gmock/gmock.h>
 
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "server/http/api_error.h"
+#include "server/openai/api_error.h"
 
 namespace krserve::server {
 namespace {

@@ -1,8 +1,8 @@
-#include "server/http/openai/completion_request.h"
+#include "server/openai/completion_request.h"
 
 #include <gmock/gmock.h>
 
-#include "server/http/api_error.h"
+#include "server/openai/api_error.h"
 
 namespace krserve::server {
 namespace {

@@ -1,8 +1,8 @@
-#include "server/http/openai/json_body.h"
+#include "server/openai/json_body.h"
 
 #include <gmock/gmock.h>
 
-#include "server/http/api_error.h"
+#include "server/openai/api_error.h"
 
 namespace krserve::server {
 namespace {

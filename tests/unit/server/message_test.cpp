@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include "server/http/api_error.h"
 #include "server/http/handlers.h"
 #include "server/http/router.h"
+#include "server/openai/api_error.h"
 
 namespace krserve::server {
 namespace {

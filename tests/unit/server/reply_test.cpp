@@ -1,4 +1,4 @@
-#include "server/http/openai/reply.h"
+#include "server/openai/reply.h"
 
 #include <gmock/gmock.h>
 
