@@ -78,7 +78,8 @@ export class Engine extends EventEmitter<EngineEvents> {
   }
 
   /**
-   * Starts the runtime; while it runs, does nothing.
+   * Starts the runtime and, where the setting model.path names one, waits for its model. While it
+   * runs, does nothing.
    *
    * @throws {@link RuntimeNotFoundError}, or {@link RuntimeCrashedError} when it does not come up:
    *   a first start is not repeated.

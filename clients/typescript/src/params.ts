@@ -66,9 +66,9 @@ export type GenerateOptions = Spelled<GenerateFields> &
   };
 
 interface LoadFields {
-  /** A directory, "tiny" or a Hugging Face id. */
+  /** A directory, "tiny" or a Hugging Face id (owner/name[@revision]). */
   model: string;
-  /** What calls name it by; left out, the directory's name. */
+  /** What calls name it by; left out, the directory's name or the id. */
   name: string;
 }
 
@@ -92,6 +92,8 @@ interface TokenizeFields {
   model: string;
   text: string;
   messages: readonly ChatMessage[];
+  chat_template_kwargs: Readonly<Record<string, unknown>>;
+  /** Left out: true for a text, false for messages, whose template has them. */
   add_special_tokens: boolean;
 }
 /** Parameters of {@link Engine.tokenize}: `text`, or `messages` through the chat template. */
@@ -100,6 +102,7 @@ export type TokenizeOptions = Spelled<TokenizeFields> & CallOptions;
 interface DetokenizeFields {
   model: string;
   tokens: readonly number[];
+  /** Default: true. */
   skip_special_tokens: boolean;
 }
 /** Parameters of {@link Engine.detokenize}. */

@@ -1,4 +1,6 @@
 // Keeps one runtime running: start, stop, and one restart after a crash.
+import { setTimeout } from "node:timers/promises";
+
 import type { Connection, Params } from "./connection.js";
 import {
   AbortError,
@@ -16,8 +18,8 @@ import { parseSettings, settingArguments, type SettingsInput } from "./settings.
 const DEFAULT_RESTART_WINDOW_MS = 60_000;
 const DEFAULT_START_TIMEOUT_MS = 120_000;
 const DEFAULT_DRAIN_TIMEOUT_S = 30;
-/** Beyond its drain time-out, a runtime gets so long to answer and to end. */
-const EXIT_GRACE_MS = 5000;
+const DEFAULT_EXIT_GRACE_MS = 5000;
+const LOADING_POLL_MS = 50;
 const DEFAULT_MAX_FRAME_MB = 16;
 const BYTES_PER_MB = 1024 * 1024;
 
@@ -47,8 +49,16 @@ export interface EngineOptions {
   readonly restart?: boolean | undefined;
   /** A second crash within so many milliseconds of the first is final. Default: 60,000. */
   readonly restartWindowMs?: number | undefined;
-  /** Milliseconds until the runtime must answer. Default: 120,000. */
+  /**
+   * Milliseconds until the runtime must answer; loading the model of the setting model.path does
+   * not count. Default: 120,000.
+   */
   readonly startTimeoutMs?: number | undefined;
+  /**
+   * Milliseconds that a stopped runtime gets, after its drain time-out and again after its answer,
+   * before it is sent SIGTERM, and SIGKILL two seconds later. Default: 5,000.
+   */
+  readonly exitGraceMs?: number | undefined;
 }
 
 /** How {@link Engine.stop} goes about it. */
@@ -203,6 +213,7 @@ export class Supervisor {
       const answer = await runtime.connection.call("health", {}, { signal });
       const { pid, version } = parseAnswer("health", healthSchema, answer);
       runtime.connection.maxOutgoingBytes = await frameLimit(runtime.connection, signal);
+      await whileLoading(runtime.connection);
       return { pid, version, command: [command.program, ...command.args] };
     } catch (error) {
       const late = error instanceof AbortError;
@@ -262,7 +273,8 @@ export class Supervisor {
     const runtime = this.#process;
     this.#state = "stopping";
     this.#epoch++;
-    const drained = wasRunning && runtime ? await shutDown(runtime, drainTimeoutS) : false;
+    const graceMs = this.#options.exitGraceMs ?? DEFAULT_EXIT_GRACE_MS;
+    const drained = wasRunning && runtime ? await shutDown(runtime, drainTimeoutS, graceMs) : false;
     if (!wasRunning) runtime?.kill("signal", "");
     const crash = await runtime?.ended;
     this.#process = undefined;
@@ -273,8 +285,12 @@ export class Supervisor {
 }
 
 // Whether running requests could finish.
-async function shutDown(runtime: RuntimeProcess, drainTimeoutS: number): Promise<boolean> {
-  const limitMs = drainTimeoutS * 1000 + EXIT_GRACE_MS;
+async function shutDown(
+  runtime: RuntimeProcess,
+  drainTimeoutS: number,
+  graceMs: number,
+): Promise<boolean> {
+  const limitMs = drainTimeoutS * 1000 + graceMs;
   let drained = false;
   try {
     const params = { drain_timeout_s: drainTimeoutS };
@@ -284,10 +300,21 @@ async function shutDown(runtime: RuntimeProcess, drainTimeoutS: number): Promise
   } catch {
     runtime.terminate();
   }
-  const timer = setTimeout(() => runtime.terminate(), EXIT_GRACE_MS);
+  const done = new AbortController();
+  setTimeout(graceMs, undefined, { signal: done.signal }).then(
+    () => runtime.terminate(),
+    () => {},
+  );
   await runtime.ended;
-  clearTimeout(timer);
+  done.abort();
   return drained;
+}
+
+// The model of model.path may take its time: it may come from the hub.
+async function whileLoading(connection: Connection): Promise<void> {
+  const status = async () =>
+    parseAnswer("health", healthSchema, await connection.call("health", {})).status;
+  while ((await status()) === "loading") await setTimeout(LOADING_POLL_MS);
 }
 
 // What the runtime takes at most; a runtime that does not say has the default.

@@ -55,6 +55,17 @@ describe("a crash", () => {
     expect(await crashBy("close stdout")).toMatchObject(expected);
   });
 
+  test("is a closed input", async () => {
+    const { engine } = await started();
+    await engine.complete({ prompt: "close stdin" });
+    const expected = { reason: "closed_pipe", detail: "stdin" };
+    expect(await failure(engine.health())).toMatchObject(expected);
+  });
+
+  test("is seen though a child of the runtime holds its pipes open", async () => {
+    expect(await crashBy("leave a child with the pipes")).toMatchObject({ exitCode: 7 });
+  });
+
   test("is a line that is not JSON", async () => {
     const error = await crashBy("garbage");
     expect(error.reason).toBe("bad_frame");
@@ -257,6 +268,12 @@ describe("start", () => {
     expect(engine.state).toBe("stopped");
   });
 
+  test("waits while the runtime loads the model it was started with", async () => {
+    const { engine, recorded } = await started({ FAKE_LOADING: "3" });
+    expect(recorded().filter(({ method }) => method === "health")).toHaveLength(4);
+    expect((await engine.health()).status).toBe("idle");
+  });
+
   test("can be repeated, and starts one runtime", async () => {
     const { engine, recorded } = fake();
     const [first, second] = await Promise.all([engine.start(), engine.start()]);
@@ -288,6 +305,20 @@ describe("stop", () => {
     expect(recorded().at(-1)).toEqual({ method: "shutdown", params: { drain_timeout_s: 3 } });
     expect([engine.state, engine.pid]).toEqual(["stopped", undefined]);
     await engine.stop();
+  });
+
+  test("ends a runtime that does not end", async () => {
+    const { engine } = await started({ FAKE_AT_STOP: "hang" }, { exitGraceMs: 50 });
+    const stopped = nextEvent(engine, "stopped");
+    await engine.stop();
+    expect(await stopped).toEqual({ exitCode: null, signal: "SIGTERM", drained: true });
+  });
+
+  test("ends a runtime that does not answer", async () => {
+    const { engine } = await started({ FAKE_AT_STOP: "silence" }, { exitGraceMs: 50 });
+    const stopped = nextEvent(engine, "stopped");
+    await engine.stop({ drainTimeoutS: 0 });
+    expect(await stopped).toEqual({ exitCode: null, signal: "SIGTERM", drained: false });
   });
 
   test("fails what was cut off", async () => {

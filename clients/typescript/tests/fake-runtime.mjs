@@ -3,10 +3,12 @@
 //
 //   FAKE_AT_START   crash: ends with 9 before it answers; hang: never answers
 //   FAKE_AT_RESTART crash: the same from the second start on; needs FAKE_STATE
-//   FAKE_AT_STOP    hang: answers shutdown and stays
+//   FAKE_AT_STOP    hang: answers shutdown and stays; silence: does not answer it
+//   FAKE_LOADING    so many times health says "loading"
 //   FAKE_FRAME_MB   the runtime's rpc.max_frame_mb
 //   FAKE_STATE      a file that counts the starts
 //   FAKE_RECORD     a file that gets argv, some of the environment, and every request, a line each
+import { spawn } from "node:child_process";
 import { appendFileSync, closeSync, readFileSync } from "node:fs";
 
 const env = process.env;
@@ -78,6 +80,16 @@ const prompts = {
   },
   "die by a signal": () => process.kill(process.pid, "SIGABRT"),
   "close stdout": () => closeSync(1),
+  "close stdin": (id) => {
+    process.stdin.destroy();
+    closeSync(0); // Node itself leaves the first three descriptors open
+    setInterval(() => {}, 1000);
+    answer(id, result("closed"));
+  },
+  "leave a child with the pipes": () => {
+    spawn("sleep", ["5"], { stdio: "inherit" });
+    crash(7);
+  },
   garbage: (id) => {
     chunk(id, 0, "one ");
     process.stdout.write("Traceback (most recent call last):\n");
@@ -142,7 +154,7 @@ function loadModel(id, params) {
   if (model === "crash at reload" && started > 1) return crash(6, "crashed while it loaded");
   for (const fraction of [0, 1]) notify("load_progress", { request: id, model, fraction, what: "weights" });
   const info = { name, path: model, architecture: "fake", context_length: 64, vocab_size: 10 };
-  const sizes = { weight_bytes: 1, kv_cache_bytes: 2, load_ms: 0.5, device: "fake" };
+  const sizes = { weight_bytes: 1, kv_cache_bytes: 2, load_ms: 0.5, device: "fake", device_name: "f" };
   models.set(name, { ...info, ...sizes, config });
   return answer(id, { model: models.get(name) });
 }
@@ -165,6 +177,7 @@ function cancel(id, { request }) {
 }
 
 async function shutdown(id) {
+  if (env.FAKE_AT_STOP === "silence") return;
   answer(id, { drained: running.size === 0 });
   if (env.FAKE_AT_STOP === "hang") await sleep(3_600_000);
   process.exit(0);
@@ -172,7 +185,7 @@ async function shutdown(id) {
 
 const methods = {
   health: (id) =>
-    answer(id, { status: "idle", models: [], version: `start ${started}`, pid: process.pid, uptime_s: 0 }),
+    answer(id, { status: loading-- > 0 ? "loading" : "idle", models: [], version: `start ${started}`, pid: process.pid, uptime_s: 0 }),
   get_config: (id, { path }) =>
     path === "rpc.max_frame_mb" && env.FAKE_FRAME_MB
       ? answer(id, { config: { rpc: { max_frame_mb: Number(env.FAKE_FRAME_MB) } }, origins: {} })
@@ -193,6 +206,7 @@ const methods = {
 };
 
 const started = starts();
+let loading = Number(env.FAKE_LOADING ?? 0);
 record({ argv: process.argv.slice(2), key: env.KRSERVE_SERVER_API_KEY ?? null, cwd: process.cwd() });
 if (env.FAKE_AT_START === "crash") crash(9, "no such device");
 if (env.FAKE_AT_RESTART === "crash" && started > 1) crash(5, "again");

@@ -5,7 +5,7 @@ import path from "node:path";
 
 import { expect, test } from "vitest";
 
-import { FAKE, FOLDER, temporaryFolder } from "./support.js";
+import { BINARY, FAKE, FOLDER, temporaryFolder } from "./support.js";
 
 const TSC = path.join(FOLDER, "node_modules", ".bin", "tsc");
 
@@ -44,31 +44,64 @@ const OPTIONS = {
   exactOptionalPropertyTypes: true,
 };
 
-test("npm pack has dist and what npm adds, and a typed consumer of it runs", () => {
-  const folder = temporaryFolder();
-  execFileSync(TSC, ["-p", "tsconfig.build.json", "--outDir", path.join(FOLDER, "dist")], { cwd: FOLDER });
-  const arguments_ = ["pack", "--json", "--ignore-scripts", "--pack-destination", folder];
-  const packed = JSON.parse(execFileSync("npm", arguments_, { cwd: FOLDER, encoding: "utf8" }));
-  const { files, filename } = packed[0] as { files: { path: string }[]; filename: string };
-  const sources = readdirSync(path.join(FOLDER, "src")).map((name) => name.replace(/\.ts$/, ""));
-  const expected = sources.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]);
-  expect(files.map((file) => file.path).sort()).toEqual(
-    [...expected, "LICENSE", "README.md", "package.json"].sort(),
-  );
+// Builds and packs into `folder`; the names of what is in the package.
+function pack(folder: string): { files: string[]; tarball: string } {
+  execFileSync(TSC, ["-p", "tsconfig.build.json"], { cwd: FOLDER, stdio: "inherit" });
+  const options = ["--json", "--ignore-scripts", "--pack-destination", folder];
+  const output = execFileSync("npm", ["pack", ...options], { cwd: FOLDER, encoding: "utf8" });
+  const [packed] = JSON.parse(output) as [{ files: { path: string }[]; filename: string }];
+  const files = packed.files.map((file) => file.path).sort();
+  return { files, tarball: path.join(folder, packed.filename) };
+}
 
+// A project in `folder` that has the package, its dependencies, and `programs` to compile.
+function install(folder: string, tarball: string, programs: Record<string, string>): void {
   const modules = path.join(folder, "node_modules");
   mkdirSync(path.join(modules, "krserve"), { recursive: true });
-  const tarball = path.join(folder, filename);
-  execFileSync("tar", ["-xzf", tarball, "--strip-components=1", "-C", path.join(modules, "krserve")]);
+  const into = ["--strip-components=1", "-C", path.join(modules, "krserve")];
+  execFileSync("tar", ["-xzf", tarball, ...into]);
   for (const name of ["zod", "@types", "undici-types"]) {
     symlinkSync(path.join(FOLDER, "node_modules", name), path.join(modules, name));
   }
-  writeFileSync(path.join(folder, "package.json"), '{"type": "module"}');
-  writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: OPTIONS, files: ["consumer.ts"] }));
-  writeFileSync(path.join(folder, "consumer.ts"), CONSUMER);
+  const project = { compilerOptions: OPTIONS, files: Object.keys(programs) };
+  const texts = { "package.json": '{"type": "module"}', "tsconfig.json": JSON.stringify(project) };
+  for (const [name, text] of Object.entries({ ...texts, ...programs })) {
+    writeFileSync(path.join(folder, name), text);
+  }
   execFileSync(TSC, ["-p", folder], { cwd: folder, stdio: "inherit" });
-  const output = execFileSync(process.execPath, ["consumer.js", FAKE], { cwd: folder, encoding: "utf8" });
-  expect(JSON.parse(output)).toEqual(["one two three", "stop", { server: { port: 1 } }]);
+}
+
+const run = (program: string, arguments_: string[], cwd: string): string =>
+  execFileSync(process.execPath, [program, ...arguments_], { cwd, encoding: "utf8" });
+
+// The blocks of TypeScript in the README; those after the first need an engine.
+function readmePrograms(): Record<string, string> {
+  const readme = readFileSync(path.join(FOLDER, "README.md"), "utf8");
+  const blocks = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].map((match) => match[1] ?? "");
+  expect(blocks.length).toBeGreaterThan(1);
+  const [quickStart = "", ...others] = blocks;
+  const engine = 'import { Engine } from "krserve";\ndeclare const engine: Engine;\n';
+  return { "quick-start.ts": quickStart, "others.ts": engine + others.join("\n") };
+}
+
+test("npm pack has dist alone, and typed consumers of it run, the README's among them", () => {
+  const folder = temporaryFolder();
+  const { files, tarball } = pack(folder);
+  const sources = readdirSync(path.join(FOLDER, "src")).map((name) => name.replace(/\.ts$/, ""));
+  const built = sources.flatMap((name) => [`dist/${name}.d.ts`, `dist/${name}.js`]);
+  expect(files).toEqual([...built, "LICENSE", "README.md", "package.json"].sort());
+
+  install(folder, tarball, { "consumer.ts": CONSUMER, ...readmePrograms() });
+  expect(JSON.parse(run(path.join(folder, "consumer.js"), [FAKE], folder))).toEqual([
+    "one two three",
+    "stop",
+    { server: { port: 1 } },
+  ]);
+  // The runtime is looked for as a user's program would, except that a build can be named.
+  const environment = { ...process.env, KRSERVE_BINARY: BINARY };
+  const quickStart = [path.join(folder, "quick-start.js")];
+  const output = execFileSync(process.execPath, quickStart, { env: environment, encoding: "utf8" });
+  expect(output).toContain("42");
 });
 
 test("the whole package passes the strict compiler", () => {

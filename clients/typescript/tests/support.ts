@@ -11,6 +11,9 @@ import { Engine, type EngineEvents, type EngineOptions } from "../src/index.js";
 
 export const FOLDER = fileURLToPath(new URL("..", import.meta.url));
 export const FAKE = path.join(FOLDER, "tests", "fake-runtime.mjs");
+export const ROOT = path.join(FOLDER, "..", "..");
+/** The real program: a test that needs it fails without it. */
+export const BINARY = process.env["KRSERVE_BINARY"] ?? path.join(ROOT, "build/release/bin/krserve");
 export const FAKE_COMMAND = [process.execPath, FAKE] as const;
 
 /** A folder that goes with the test. */
