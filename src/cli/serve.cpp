@@ -61,6 +61,7 @@ class Loader {
           trace_);
       ready_.store(engine_.get(), std::memory_order_release);
     } catch (...) {
+      if (stopped_.load()) return;  // a wake now would look like a second signal
       failure_ = std::current_exception();
       failed_.store(true);
       StopSignals::wake();

@@ -93,14 +93,21 @@ export const settingsSchema = z.strictObject({
       request_timeout_s: integer(0, 86400).optional(),
       /** On SIGTERM, time that running requests get to finish. Default: 30. */
       drain_timeout_s: integer(0, 3600).optional(),
-      /** Name in /v1/models; '' = name of the model's folder. Default: "". */
+      /** Name in /v1/models; '' = that of the model's folder or its id. Default: "". */
       model_name: text(4096).optional(),
+    })
+    .optional(),
+  /** JSON-RPC over stdio (krserve rpc). */
+  rpc: z
+    .strictObject({
+      /** Longer lines from the client are skipped and refused. Default: 16. */
+      max_frame_mb: integer(1, 1024).optional(),
     })
     .optional(),
   /** What is served. */
   model: z
     .strictObject({
-      /** Model folder (config.json, *.safetensors, tokenizer.json). Default: "". */
+      /** Model folder, tiny, or a Hugging Face id (owner/name[@revision]). Default: "". */
       path: text(4096).optional(),
     })
     .optional(),
@@ -204,8 +211,9 @@ export const settingFields = [
   { path: "server.keep_alive_s", environment: "KRSERVE_SERVER_KEEP_ALIVE_S", secret: false, default: 10, doc: "A silent stream gets an SSE comment this often; 0 = never" },
   { path: "server.request_timeout_s", environment: "KRSERVE_SERVER_REQUEST_TIMEOUT_S", secret: false, default: 0, doc: "A request that runs longer is ended; 0 = no limit" },
   { path: "server.drain_timeout_s", environment: "KRSERVE_SERVER_DRAIN_TIMEOUT_S", secret: false, default: 30, doc: "On SIGTERM, time that running requests get to finish" },
-  { path: "server.model_name", environment: "KRSERVE_SERVER_MODEL_NAME", secret: false, default: "", doc: "Name in /v1/models; '' = name of the model's folder" },
-  { path: "model.path", environment: "KRSERVE_MODEL_PATH", secret: false, default: "", doc: "Model folder (config.json, *.safetensors, tokenizer.json)" },
+  { path: "server.model_name", environment: "KRSERVE_SERVER_MODEL_NAME", secret: false, default: "", doc: "Name in /v1/models; '' = that of the model's folder or its id" },
+  { path: "rpc.max_frame_mb", environment: "KRSERVE_RPC_MAX_FRAME_MB", secret: false, default: 16, doc: "Longer lines from the client are skipped and refused" },
+  { path: "model.path", environment: "KRSERVE_MODEL_PATH", secret: false, default: "", doc: "Model folder, tiny, or a Hugging Face id (owner/name[@revision])" },
   { path: "engine.device", environment: "KRSERVE_ENGINE_DEVICE", secret: false, default: "cpu", doc: "Back end; auto = a GPU when there is one" },
   { path: "engine.threads", environment: "KRSERVE_ENGINE_THREADS", secret: false, default: 0, doc: "Threads of the CPU device; 0 = all cores" },
   { path: "engine.weight_loading", environment: "KRSERVE_ENGINE_WEIGHT_LOADING", secret: false, default: "auto", doc: "auto = mapped where possible; stream = copied in" },

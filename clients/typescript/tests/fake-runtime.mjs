@@ -82,6 +82,7 @@ const prompts = {
   "close stdout": () => closeSync(1),
   "close stdin": (id) => {
     process.stdin.destroy();
+    closeSync(0); // Node itself leaves the first three descriptors open
     setInterval(() => {}, 1000);
     answer(id, result("closed"));
   },
