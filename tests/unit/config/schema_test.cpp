@@ -83,7 +83,7 @@ TEST(Schema, PathsAndVariablesAreUniqueAndEveryFieldHasASectionAndADoc) {
     EXPECT_FALSE(field.doc.empty()) << field.path;
     EXPECT_EQ(find_field(field.path), &field);
   }
-  EXPECT_EQ(variables.size(), 56u);
+  EXPECT_EQ(variables.size(), 57u);
 }
 
 TEST(Schema, EveryDefaultIsLegal) {
