@@ -44,10 +44,9 @@ TEST(KeyHint, PathWrongInTwoPlacesIsFoundByTheWholePath) {
 }
 
 TEST(KeyHint, UnknownSectionListsTheSections) {
-  EXPECT_EQ(
-      key_hint("quux.corge"),
-      "the sections are metal_optimizations, server, rpc, model, engine, metal_device, memory, "
-      "logging");
+  EXPECT_EQ(key_hint("quux.corge"),
+            "the sections are metal_optimizations, server, rpc, model, engine, metal_device, "
+            "memory, logging");
 }
 
 }  // namespace
