@@ -41,7 +41,7 @@ std::vector<int32_t> chat_tokens(const engine::Engine& engine, const Json& param
   const auto kwargs = params.find("chat_template_kwargs");
   if (kwargs != params.end()) chat["chat_template_kwargs"] = *kwargs;
   try {
-    return engine.tokenizer().encode(render_chat(engine, parse_chat_request(chat)),
+    return engine.tokenizer().encode(render_chat(engine, read_chat_request(chat)),
                                      add_special_tokens);
   } catch (const ApiError& error) {
     if (error.code() != "no_chat_template") throw;

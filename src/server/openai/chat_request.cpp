@@ -145,10 +145,10 @@ uint32_t parse_max_tokens(const Fields& fields) {
 }  // namespace
 
 ChatRequest parse_chat_request(std::string_view body) {
-  return parse_chat_request(parse_json_object(body));
+  return read_chat_request(parse_json_object(body));
 }
 
-ChatRequest parse_chat_request(const Json& object) {
+ChatRequest read_chat_request(const Json& object) {
   const Fields fields(object);
   ChatRequest request;
   request.options = parse_common_options(object, kChatFields);
