@@ -40,12 +40,12 @@ stage_tooling() {
   run_pytest tests/tooling
 }
 
-# pytest over each folder, one process each: their helper modules share names.
+# pytest ($PYTEST) over each folder, one process each: their helper modules share names.
 run_pytest() {
   local folder results
   for folder in "$@"; do
     results=$stage_folder/junit-${folder//\//-}.xml
-    .venv/bin/pytest -q -p no:cacheprovider --junitxml "$results" "$folder"
+    "${PYTEST:-.venv/bin/pytest}" -q -p no:cacheprovider --junitxml "$results" "$folder"
     [ -s "$results" ] || give_up "pytest left no results of $folder"
   done
 }
@@ -79,7 +79,8 @@ stage_mlx() {
 
 stage_python() {
   begin 05-python "Python package"
-  has_program && run_pytest tests/python
+  has_program || return
+  if scripts/python_package.sh; then PYTEST=build/python-venv/bin/pytest run_pytest tests/python; else give_up "the Python package was not built"; fi
 }
 
 stage_typescript() {

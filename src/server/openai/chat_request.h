@@ -18,6 +18,7 @@ struct ChatRequest {
 
 // Throws ApiError 400 that names the field.
 ChatRequest parse_chat_request(std::string_view body);
+// The same once it is parsed.
 ChatRequest read_chat_request(const nlohmann::json& object);
 
 }  // namespace krserve::server
