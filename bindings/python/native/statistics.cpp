@@ -127,6 +127,8 @@ void bind_blit(nb::module_& module) {
       .field("download_bytes", &S::download_bytes)
       .field("avg_upload_ms", &S::avg_upload_ms)
       .field("avg_download_ms", &S::avg_download_ms)
+      .field("copy_ms", &S::copy_ms, "Time copies ran, in all.")
+      .field("overlapped_ms", &S::overlapped_ms, "Of copy_ms, while compute ran.")
       .field("overlap_ratio", &S::overlap_ratio,
              "Time a copy ran while compute ran / time copies ran, 0..1.")
       .field("sync_wait_count", &S::sync_wait_count, "Waits that had to block.")
@@ -161,7 +163,9 @@ void bind_ring(nb::module_& module) {
       .field("enabled", &S::enabled)
       .field("ring_size", &S::ring_size)
       .field("total_acquisitions", &S::total_acquisitions)
+      .field("replays", &S::replays, "Acquisitions that replayed a recording.")
       .field("reuse_rate", &S::reuse_rate, "Acquisitions that replayed a recording / all, 0..1.")
+      .field("wait_ms", &S::wait_ms, "Waiting for slots beyond the device's own time, in all.")
       .field("avg_wait_ms", &S::avg_wait_ms,
              "Waiting for a slot beyond the device's own time; over all acquisitions.")
       .field("max_wait_ms", &S::max_wait_ms)

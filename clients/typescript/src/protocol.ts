@@ -150,6 +150,9 @@ const blitQueueSchema = z.looseObject({
   download_bytes: count,
   avg_upload_ms: z.number(),
   avg_download_ms: z.number(),
+  /** Time copies ran, in all, and the part of it while compute ran. */
+  copy_ms: z.number(),
+  overlapped_ms: z.number(),
   /** Time a copy ran while compute ran, of all time that copies ran. */
   overlap_ratio: z.number(),
   sync_wait_count: count,
@@ -183,9 +186,11 @@ const commandRingSchema = z.looseObject({
   enabled: z.boolean(),
   ring_size: count,
   total_acquisitions: count,
-  /** Acquisitions that replayed a recording. */
+  /** Acquisitions that replayed a recording; as a part of all in reuse_rate. */
+  replays: count,
   reuse_rate: z.number(),
-  /** Waiting for a slot beyond the device's own time. */
+  /** Waiting for a slot beyond the device's own time, in all. */
+  wait_ms: z.number(),
   avg_wait_ms: z.number(),
   max_wait_ms: z.number(),
   /** The whole wait, the device's work included. */
