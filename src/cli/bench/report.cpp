@@ -9,6 +9,7 @@
 #include "base/process.h"
 #include "base/units.h"
 #include "kernels/ops/read_bandwidth.h"
+#include "runtime/statistics_json.h"
 #include "server/version.h"
 
 namespace krserve::cli {
@@ -28,106 +29,6 @@ Json to_json(const Spread& spread) {
 
 namespace {
 
-Json pool_json(const runtime::PoolStatistics& s) {
-  Json tags;
-  for (uint32_t i = 0; i < runtime::kMemoryTags; ++i) {
-    const auto& tag = s.tags[i];
-    tags[runtime::to_string(static_cast<runtime::MemoryTag>(i))] = {
-        {"bytes", tag.bytes}, {"objects", tag.objects}, {"peak_bytes", tag.peak_bytes}};
-  }
-  return {{"enabled", s.enabled},
-          {"total_heaps", s.total_heaps},
-          {"active_heaps", s.active_heaps},
-          {"hit_rate", s.hit_rate},
-          {"utilization", s.utilization},
-          {"total_allocations", s.total_allocations},
-          {"fallback_allocations", s.fallback_allocations},
-          {"largest_allocation_mb", s.largest_allocation_mb},
-          {"exhaustion_count", s.exhaustion_count},
-          {"device_allocations", s.device_allocations},
-          {"allocations_per_token", s.allocations_per_token},
-          {"heap_bytes", s.heap_bytes},
-          {"on_demand_bytes", s.on_demand_bytes},
-          {"cached_bytes", s.cached_bytes},
-          {"heaps_grown", s.heaps_grown},
-          {"heaps_trimmed", s.heaps_trimmed},
-          {"live_bytes", s.live_bytes},
-          {"live_objects", s.live_objects},
-          {"peak_bytes", s.peak_bytes},
-          {"largest_free_block_bytes", s.largest_free_block_bytes},
-          {"fragmentation", s.fragmentation},
-          {"activation_planned_bytes", s.activation_planned_bytes},
-          {"activation_naive_bytes", s.activation_naive_bytes},
-          {"tags", tags}};
-}
-
-Json blit_json(const runtime::BlitStatistics& s) {
-  Json stalls;
-  for (uint32_t i = 0; i < runtime::kBlitStalls; ++i) {
-    stalls[runtime::to_string(static_cast<runtime::BlitStall>(i))] = s.stalls[i];
-  }
-  return {{"enabled", s.enabled},
-          {"total_uploads", s.total_uploads},
-          {"total_downloads", s.total_downloads},
-          {"upload_bytes", s.upload_bytes},
-          {"download_bytes", s.download_bytes},
-          {"avg_upload_ms", s.avg_upload_ms},
-          {"avg_download_ms", s.avg_download_ms},
-          {"copy_ms", s.copy_ms},
-          {"overlapped_ms", s.overlapped_ms},
-          {"overlap_ratio", s.overlap_ratio},
-          {"sync_wait_count", s.sync_wait_count},
-          {"avg_sync_wait_ms", s.avg_sync_wait_ms},
-          {"no_copy_count", s.no_copy_count},
-          {"upload_gb_per_s", s.upload_gb_per_s},
-          {"download_gb_per_s", s.download_gb_per_s},
-          {"mapped_bytes", s.mapped_bytes},
-          {"coalesced_count", s.coalesced_count},
-          {"failed_count", s.failed_count},
-          {"cancelled_count", s.cancelled_count},
-          {"stall_count", s.stall_count},
-          {"stalls", stalls},
-          {"staging_bytes", s.staging_bytes},
-          {"queue_depth", s.queue_depth},
-          {"peak_queue_depth", s.peak_queue_depth}};
-}
-
-Json gaps_json(const runtime::RingStatistics& s) {
-  Json out;
-  for (uint32_t i = 0; i < runtime::kGapCauses; ++i) {
-    const auto& gap = s.gaps[i];
-    out[runtime::to_string(static_cast<runtime::GapCause>(i))] = {
-        {"count", gap.count},   {"total_ms", gap.total_ms}, {"p50_us", gap.p50_us},
-        {"p99_us", gap.p99_us}, {"max_us", gap.max_us},     {"buckets", gap.buckets}};
-  }
-  return out;
-}
-
-Json ring_json(const runtime::RingStatistics& s) {
-  return {{"enabled", s.enabled},
-          {"ring_size", s.ring_size},
-          {"total_acquisitions", s.total_acquisitions},
-          {"replays", s.replays},
-          {"reuse_rate", s.reuse_rate},
-          {"wait_ms", s.wait_ms},
-          {"avg_wait_ms", s.avg_wait_ms},
-          {"max_wait_ms", s.max_wait_ms},
-          {"avg_blocked_ms", s.avg_blocked_ms},
-          {"max_blocked_ms", s.max_blocked_ms},
-          {"wait_events", s.wait_events},
-          {"timeouts", s.timeouts},
-          {"recordings", s.recordings},
-          {"re_records", s.re_records},
-          {"evictions", s.evictions},
-          {"rebuilds", s.rebuilds},
-          {"occupancy", s.occupancy},
-          {"gap_p50_us", s.gap_p50_us},
-          {"gap_p99_us", s.gap_p99_us},
-          {"gap_count", s.gap_count},
-          {"gap_bounds_us", runtime::kGapBoundsUs},
-          {"gaps", gaps_json(s)}};
-}
-
 constexpr uint64_t kBandwidthChunk = 1 * kMiB;
 
 // More than any last-level cache; more still on a device whose passes are over before their launch
@@ -139,9 +40,9 @@ uint64_t bandwidth_bytes(const DeviceInfo& info) {
 }  // namespace
 
 Json statistics_json(const engine::EngineStatistics& statistics) {
-  return {{"pool", pool_json(statistics.pool)},
-          {"blit", blit_json(statistics.blit)},
-          {"ring", ring_json(statistics.ring)}};
+  return {{"pool", to_json(statistics.pool)},
+          {"blit", to_json(statistics.blit)},
+          {"ring", to_json(statistics.ring)}};
 }
 
 double peak_rss_mb() {
