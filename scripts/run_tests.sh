@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 readonly RESULTS=$PWD/build/test-results
 readonly SANITIZED='runtime engine device parity'  # labels of the suites that run under sanitizers
 readonly STAGES=(checks tooling release program python typescript mlx bare mac cuda metal metal3 asan tsan)
+# Need the release build and one core: they run one after the other beside what is built after them.
+readonly BESIDE=' program python typescript mlx '
 
 # setup.sh put a Node there where the system's is too old.
 [ ! -x .venv/bin/node ] || export PATH=$PWD/.venv/bin:$PATH
@@ -127,8 +129,9 @@ stage_metal() {
   # Beside each other: both use one core most of the time.
   KRSERVE_TEST_DEVICE=metal KR_METAL_SIM=macos=26,seed=1 run_ctest metal-sim -R '^(engine_tests|golden_tests)$' \
     >"$stage_folder/ctest.log" 2>&1 &
+  local suites=$!
   run_pytest tests/metal
-  wait
+  wait "$suites"
   cat "$stage_folder/ctest.log"
 }
 
@@ -178,7 +181,29 @@ chosen=("$@")
 for stage in "${chosen[@]}"; do
   [[ " ${STAGES[*]} " == *" $stage "* ]] || { echo "no stage $stage; there are ${STAGES[*]}" >&2; exit 2; }
 done
+run_beside() {
+  local stage
+  for stage in "$@"; do "stage_$stage"; done
+}
+
 rm -rf "$RESULTS"
-for stage in "${chosen[@]}"; do "stage_$stage"; done
+mkdir -p "$RESULTS"
+beside=() lane=""
+# Background jobs do not get the terminal's Ctrl-C.
+trap 'trap - INT TERM; kill 0' INT TERM
+for stage in "${chosen[@]}"; do
+  if [[ $BESIDE == *" $stage "* && -z $lane ]]; then beside+=("$stage"); continue; fi
+  if [ "${#beside[@]}" -gt 0 ] && [ -z "$lane" ]; then
+    run_beside "${beside[@]}" >"$RESULTS/beside.log" 2>&1 &
+    lane=$!
+  fi
+  "stage_$stage"
+done
+if [ -n "$lane" ]; then
+  wait "$lane"
+  cat "$RESULTS/beside.log"
+elif [ "${#beside[@]}" -gt 0 ]; then
+  run_beside "${beside[@]}"
+fi
 printf '\n=== summary (%d s)\n' $((SECONDS - started))
 exec python3 scripts/count_results.py "$RESULTS"

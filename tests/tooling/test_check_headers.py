@@ -32,6 +32,23 @@ def test_header_without_a_guard_is_named(tree):
     assert "redefinition" in complaints[0]
 
 
+def test_header_that_opens_its_own_source_is_left_to_the_build(tree, tmp_path):
+    source = tmp_path / "src" / "base" / "bad.cpp"
+    source.parent.mkdir(parents=True)
+    source.write_text('#include "base/bad.h"\n#include <string>\n')
+    leaning = "#pragma once\ninline std::string name() { return {}; }\n"
+    assert tree(bad=leaning) == (1, [], [])
+    source.write_text('#include <string>\n\n#include "base/bad.h"\n')
+    assert len(tree(bad=leaning)[1]) == 1
+
+
+def test_header_without_a_guard_is_compiled_though_its_source_opens_with_it(tree, tmp_path):
+    source = tmp_path / "src" / "base" / "bad.cpp"
+    source.parent.mkdir(parents=True)
+    source.write_text('#include "base/bad.h"\n')
+    assert "redefinition" in tree(bad="inline int one() { return 1; }\n")[1][0]
+
+
 def test_warning_is_an_error(tree):
     _, complaints, _ = tree(bad="#pragma once\ninline int f(int a) { return 1; }\n")
     assert "unused parameter" in complaints[0]
