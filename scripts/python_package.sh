@@ -11,6 +11,8 @@ if ! "$venv/bin/python" -c '' 2>/dev/null; then "$python" -m venv --clear "$venv
 pip=("$venv/bin/python" -m pip --disable-pip-version-check -q)
 "${pip[@]}" install -r tests/python/requirements.txt
 
+# CMake's own choice, which ccache tells from another name of the same compiler (scikit-build-core takes Python's).
+export CC=${CC:-cc} CXX=${CXX:-c++}
 launcher=$(command -v ccache || true)
 if [ -n "$launcher" ]; then
   export CMAKE_CXX_COMPILER_LAUNCHER=$launcher CMAKE_C_COMPILER_LAUNCHER=$launcher
