@@ -189,13 +189,15 @@ run_beside() {
 rm -rf "$RESULTS"
 mkdir -p "$RESULTS"
 beside=() lane=""
-# Background jobs do not get the terminal's Ctrl-C.
-trap 'trap - INT TERM; kill 0' INT TERM
+trap '[ -z "$lane" ] || kill -- -"$lane"; exit 130' INT TERM
 for stage in "${chosen[@]}"; do
   if [[ $BESIDE == *" $stage "* && -z $lane ]]; then beside+=("$stage"); continue; fi
   if [ "${#beside[@]}" -gt 0 ] && [ -z "$lane" ]; then
-    run_beside "${beside[@]}" >"$RESULTS/beside.log" 2>&1 &
+    # Job control: without it a background job ignores Ctrl-C, and so do the programs that the tests press it on.
+    set -m
+    run_beside "${beside[@]}" >"$RESULTS/beside.log" 2>&1 </dev/null &
     lane=$!
+    set +m
   fi
   "stage_$stage"
 done
