@@ -124,16 +124,18 @@ void Generation::receive(engine::Chunk&& chunk) {
 }
 
 std::string Generation::next_chunk_frame() {
-  const std::lock_guard lock(mutex_);
-  chunk_due_ = false;
-  OrderedJson params = {
-      {"request", call_->id()},
-      {"index", next_index_++},
-      {"text", text_.substr(text_sent_)},
-      {"tokens", std::vector<int32_t>(tokens_.begin() + static_cast<std::ptrdiff_t>(tokens_sent_),
-                                      tokens_.end())}};
-  text_sent_ = text_.size();
-  tokens_sent_ = tokens_.size();
+  OrderedJson params = {{"request", call_->id()}};
+  {
+    // Copied out: the engine's thread waits for mutex_, and the frame is made without it.
+    const std::lock_guard lock(mutex_);
+    chunk_due_ = false;
+    params["index"] = next_index_++;
+    params["text"] = text_.substr(text_sent_);
+    params["tokens"] = std::vector<int32_t>(
+        tokens_.begin() + static_cast<std::ptrdiff_t>(tokens_sent_), tokens_.end());
+    text_sent_ = text_.size();
+    tokens_sent_ = tokens_.size();
+  }
   return notification_text("generate_chunk", params);
 }
 

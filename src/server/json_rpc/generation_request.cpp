@@ -73,7 +73,7 @@ GenerationRequest plan_generation(const engine::Engine& engine, const Json& para
                          .stream = fields.boolean("stream").value_or(true)};
   check_biases(engine, plan.request.sampling.logit_bias);
   plan.request.prompt = prompt_tokens(engine, fields, params, given);
-  check_prompt(engine, plan.request.prompt, plan.request.max_tokens, given.data());
+  check_prompt(engine, plan.request.prompt, plan.request.max_tokens, std::string(given).c_str());
   return plan;
 }
 
