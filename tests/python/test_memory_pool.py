@@ -99,6 +99,15 @@ def test_sizes_that_make_no_sense_are_value_errors(
         pool.allocate(**bad)
 
 
+@pytest.mark.parametrize("alignment", [1, 1 << 20, 1 << 63])
+def test_sizes_beyond_all_memory_are_memory_errors(
+    pool: native.MetalMemoryPool, alignment: int
+) -> None:
+    with pytest.raises(MemoryError):
+        pool.allocate((1 << 64) - 1, alignment=alignment)
+    assert pool.check_integrity()
+
+
 @pytest.mark.parametrize("alignment", [1, 64, 4096, 16384])
 def test_alignment_holds(pool: native.MetalMemoryPool, alignment: int) -> None:
     numpy = pytest.importorskip("numpy")

@@ -5,7 +5,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,8 +13,6 @@
 
 namespace krserve::python {
 namespace {
-
-constexpr std::chrono::nanoseconds kSlice = std::chrono::milliseconds(100);
 
 std::string_view kind_name(engine::ErrorKind kind) {
   switch (kind) {
@@ -44,18 +41,9 @@ nb::dict timings_of(const engine::RequestTimes& times) {
   return out;
 }
 
-// In slices, so that Ctrl-C gets through.
 bool wait(Generation& self, std::optional<double> seconds) {
-  const auto timeout = to_timeout(seconds);
-  const auto start = std::chrono::steady_clock::now();
-  for (;;) {
-    const std::chrono::nanoseconds spent = std::chrono::steady_clock::now() - start;
-    const bool last = timeout != kNoTimeout && timeout - spent <= kSlice;
-    const auto slice = last ? std::max(timeout - spent, std::chrono::nanoseconds::zero()) : kSlice;
-    if (without_gil([&] { return self.inbox().wait(slice); })) return true;
-    if (last) return false;
-    if (PyErr_CheckSignals() != 0) throw nb::python_error();
-  }
+  return wait_interruptibly(to_timeout(seconds),
+                            [&](auto piece) { return self.inbox().wait(piece); });
 }
 
 }  // namespace

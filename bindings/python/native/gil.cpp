@@ -8,7 +8,7 @@
 namespace krserve::python {
 namespace {
 
-constexpr std::chrono::nanoseconds kSlice = std::chrono::milliseconds(100);
+constexpr std::chrono::nanoseconds kPiece = std::chrono::milliseconds(100);
 constexpr double kLongestSeconds = 1e9;
 
 }  // namespace
@@ -22,18 +22,15 @@ std::chrono::nanoseconds to_timeout(const std::optional<double>& seconds) {
   return std::chrono::nanoseconds(static_cast<int64_t>(*seconds * 1e9));
 }
 
-WaitResult wait_interruptibly(const TimelinePoint& point, std::chrono::nanoseconds timeout) {
+bool wait_interruptibly(std::chrono::nanoseconds timeout,
+                        const std::function<bool(std::chrono::nanoseconds)>& wait) {
   const auto start = std::chrono::steady_clock::now();
   for (;;) {
-    const auto spent = std::chrono::steady_clock::now() - start;
-    const auto left = timeout == kNoTimeout
-                          ? kSlice
-                          : std::max(timeout - spent, std::chrono::nanoseconds::zero());
-    const auto slice = std::min(kSlice, left);
-    if (without_gil([&] { return point.wait(slice); }) == WaitResult::kReached) {
-      return WaitResult::kReached;
-    }
-    if (slice == left && timeout != kNoTimeout) return WaitResult::kTimeout;
+    const std::chrono::nanoseconds spent = std::chrono::steady_clock::now() - start;
+    const bool last = timeout != kNoTimeout && timeout - spent <= kPiece;
+    const auto piece = last ? std::max(timeout - spent, std::chrono::nanoseconds::zero()) : kPiece;
+    if (without_gil([&] { return wait(piece); })) return true;
+    if (last) return false;
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
   }
 }

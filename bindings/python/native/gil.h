@@ -4,10 +4,11 @@
 #include <nanobind/nanobind.h>
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <utility>
 
-#include "device/timeline.h"
+#include "device/timeline.h"  // kNoTimeout
 
 namespace krserve::python {
 
@@ -23,7 +24,9 @@ decltype(auto) without_gil(Work&& work) {
 // Python's "timeout": seconds, None = without a limit. Throws ConfigError for a negative one.
 std::chrono::nanoseconds to_timeout(const std::optional<double>& seconds);
 
-// Waits in short pieces and lets Python's signal handlers (Ctrl-C) run between them.
-WaitResult wait_interruptibly(const TimelinePoint& point, std::chrono::nanoseconds timeout);
+// Whether `wait(piece)`, called without Python's lock, was true within `timeout`: in short pieces,
+// with Python's signal handlers (Ctrl-C) between them. Throws what a handler raised.
+bool wait_interruptibly(std::chrono::nanoseconds timeout,
+                        const std::function<bool(std::chrono::nanoseconds piece)>& wait);
 
 }  // namespace krserve::python

@@ -5,6 +5,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <bit>
+#include <limits>
 
 #include "base/error.h"
 #include "base/units.h"
@@ -36,6 +37,11 @@ ArrayBuffer Pool::allocate(uint64_t bytes, uint64_t alignment) {
                              alignment);
   }
   const bool padded = alignment > device_->info().alignment_bytes;
+  if (padded && bytes > std::numeric_limits<uint64_t>::max() - alignment) {
+    throw_error<OutOfMemoryError>("memory_pool.allocate",
+                                  "{} bytes aligned to {} are more than there can be", bytes,
+                                  alignment);
+  }
   const uint64_t asked = padded ? bytes + alignment : bytes;
   auto memory = std::make_shared<Memory>();
   memory->device = device_;

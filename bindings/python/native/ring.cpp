@@ -206,7 +206,9 @@ void bind_ring(nb::module_& module) {
       .def(
           "wait",
           [](const Step& self, std::optional<double> timeout) {
-            return wait_interruptibly(self.end, to_timeout(timeout)) == WaitResult::kReached;
+            return wait_interruptibly(to_timeout(timeout), [&](auto piece) {
+              return self.end.wait(piece) == WaitResult::kReached;
+            });
           },
           nb::arg("timeout") = nb::none(),
           "Until the device is done; False after `timeout` seconds. Raises DeviceError if it "

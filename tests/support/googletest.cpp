@@ -1,0 +1,1 @@
+// The source of the target that precompiles GoogleTest; see tests/CMakeLists.txt.
