@@ -67,18 +67,10 @@ export interface EngineEvents {
   notification: [NotificationEvent];
 }
 
-const LINE = /^\S+ (error|critical|warning|warn|info|debug|trace) /;
-const LEVELS: Readonly<Record<string, LogLevel>> = {
-  error: "error",
-  critical: "error",
-  warning: "warn",
-  warn: "warn",
-  info: "info",
-  debug: "debug",
-  trace: "debug",
-};
+// "2026-01-31T12:00:00.000 [WARN] ..."
+const LINE = /^(?:\S+ )?\[(ERROR|WARN|INFO|DEBUG)\] /;
 
 /** @internal */
 export function logLevelOf(line: string): LogLevel | undefined {
-  return LEVELS[LINE.exec(line)?.[1] ?? ""];
+  return LINE.exec(line)?.[1]?.toLowerCase() as LogLevel | undefined;
 }

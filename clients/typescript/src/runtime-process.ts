@@ -41,7 +41,7 @@ export class RuntimeProcess {
     this.connection = new Connection(this.#child.stdout, this.#child.stdin, {
       notification: (method, params) => events.notification(method, params),
       badFrame: (detail) => this.kill("bad_frame", detail),
-      orphanError: (message) => this.#addLog(`error ${message}`),
+      orphanError: (message) => this.#addLog(`[ERROR] ${message}`),
     });
     this.ended = this.#watch();
     this.#readLog();

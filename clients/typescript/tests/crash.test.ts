@@ -34,7 +34,7 @@ describe("a crash", () => {
     expect(error).toBeInstanceOf(RuntimeCrashedError);
     expect(error).toMatchObject({ reason: "exit", exitCode: 3, signal: null });
     expect((error as RuntimeCrashedError).stderr.slice(-2)).toEqual([
-      "2026-01-01T00:00:00.000 error [device.wait] the device is lost",
+      "2026-01-01T00:00:00.000 [ERROR] [device.wait] the device is lost",
       "last words",
     ]);
     expect(error.message).toContain("exited with code 3");

@@ -121,7 +121,7 @@ test("log lines are events with their level", async () => {
   const log = nextEvent(engine, "log");
   await engine.start();
   expect(await log).toEqual({
-    line: "2026-01-01T00:00:00.000 info fake runtime is up",
+    line: "2026-01-01T00:00:00.000 [INFO] fake runtime is up",
     level: "info",
   });
 });

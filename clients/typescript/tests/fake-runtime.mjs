@@ -72,7 +72,7 @@ const prompts = {
   "crash after two chunks": (id) => {
     chunk(id, 0, "one ");
     chunk(id, 1, "two ");
-    crash(3, "2026-01-01T00:00:00.000 error [device.wait] the device is lost", "last words");
+    crash(3, "2026-01-01T00:00:00.000 [ERROR] [device.wait] the device is lost", "last words");
   },
   "crash inside a frame": (id) => {
     chunk(id, 0, "one ");
@@ -223,4 +223,4 @@ process.stdin.on("data", (data) => {
   }
 });
 process.stdin.on("end", () => process.exit(0));
-process.stderr.write("2026-01-01T00:00:00.000 info fake runtime is up\n");
+process.stderr.write("2026-01-01T00:00:00.000 [INFO] fake runtime is up\n");

@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import {
   AbortError,
@@ -13,6 +13,7 @@ import {
   type Generation,
   InvalidParamsError,
   InvalidRequestError,
+  type LogEvent,
   ModelLoadError,
   ModelNotLoadedError,
   OutOfMemoryError,
@@ -44,11 +45,19 @@ test("krserve config --schema is what config/schema.json has", () => {
 describe("one runtime", () => {
   const engine = new Engine({ ...OPTIONS, preset: "all-on", config: { engine: { threads: 2 } } });
 
+  const logged: LogEvent[] = [];
+
   beforeAll(async () => {
+    engine.on("log", (event) => logged.push(event));
     await engine.start();
     await engine.loadModel(MODEL, { name: "tiny" });
   });
   afterAll(() => engine.stop());
+
+  test("tells what it logs, with the level", async () => {
+    const line = expect.stringContaining("[INFO] [engine.create] tiny:") as string;
+    await vi.waitFor(() => expect(logged).toContainEqual({ line, level: "info" }));
+  });
 
   test("answers, in chunks that add up to the result", async () => {
     const generation = engine.generate(QUESTION);
