@@ -1,8 +1,11 @@
 // The program's commands. Each adds itself to the parser and returns what runs it.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
+
+namespace CLI {
+class App;
+}
 
 namespace krserve::cli {
 

@@ -1,4 +1,5 @@
 // krserve config: the settings this program knows, for people and for other programs.
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 

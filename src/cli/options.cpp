@@ -1,5 +1,7 @@
 #include "cli/options.h"
 
+#include <CLI/CLI.hpp>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/progress.h"

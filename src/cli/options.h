@@ -1,12 +1,15 @@
 // Flags that several commands share, and the configuration that they lead to.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "config/loader.h"
+
+namespace CLI {
+class App;
+}
 
 namespace krserve::cli {
 

@@ -1,4 +1,5 @@
 // krserve pull: a model of the Hugging Face hub into its cache; prints where it lies.
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 

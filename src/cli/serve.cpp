@@ -1,6 +1,7 @@
 // krserve serve: the HTTP server around one model, until SIGINT or SIGTERM.
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdio>
 #include <cstring>

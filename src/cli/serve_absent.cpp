@@ -1,4 +1,6 @@
 // krserve serve in a build without the server (KRSERVE_SERVER=OFF).
+#include <CLI/CLI.hpp>
+
 #include "base/error.h"
 #include "cli/commands.h"
 

@@ -1,4 +1,5 @@
 // krserve synth: a random-weight model of a published shape, for timing.
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 

@@ -1,6 +1,7 @@
 // krserve bench: options, and the choice of the mode.
 #include "cli/bench/bench.h"
 
+#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "base/error.h"

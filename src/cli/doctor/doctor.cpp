@@ -2,6 +2,7 @@
 // which it recommends, and the grades of a running server's or a short run's metrics.
 #include <fmt/ranges.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <iterator>

@@ -1,4 +1,5 @@
 // krserve metal-selftest on the command line.
+#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "base/log.h"

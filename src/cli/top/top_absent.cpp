@@ -1,4 +1,6 @@
 // krserve top in a build without HTTP (KRSERVE_SERVER=OFF).
+#include <CLI/CLI.hpp>
+
 #include "base/error.h"
 #include "cli/commands.h"
 

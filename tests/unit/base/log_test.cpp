@@ -47,7 +47,7 @@ TEST_F(Log, ALineStartsWithItsTimeAndItsLevelInBrackets) {
   const char* time = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}.[0-9]{3} ";
   std::string expected;
   for (const char* level : {"ERROR", "WARN", "INFO", "DEBUG"}) {
-    expected += std::string(time) + "\\[" + level + "\\] text\n";
+    expected.append(time).append("\\[").append(level).append("\\] text\n");
   }
   EXPECT_TRUE(std::regex_match(text_.str(), std::regex(expected))) << text_.str();
 }
