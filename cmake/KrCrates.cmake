@@ -46,7 +46,9 @@ foreach(name cache download fetch ffi http lib repository settings)
 endforeach()
 list(TRANSFORM kr_crate_sources PREPEND ${kr_crates}/)
 set(kr_crate_library ${CMAKE_BINARY_DIR}/lib/${CMAKE_STATIC_LIBRARY_PREFIX}krcrates.a)
-set(kr_cargo_environment CARGO_TARGET_DIR=${KRSERVE_CARGO_TARGET_DIR})
+# Whatever CC a preset or a Python build sets: cargo would compile ring again for each. TARGET_CC, which
+# the crates know too, names another compiler.
+set(kr_cargo_environment --unset=CC --unset=CXX CARGO_TARGET_DIR=${KRSERVE_CARGO_TARGET_DIR})
 if(APPLE AND CMAKE_OSX_DEPLOYMENT_TARGET)
   list(APPEND kr_cargo_environment MACOSX_DEPLOYMENT_TARGET=${CMAKE_OSX_DEPLOYMENT_TARGET})
 endif()
