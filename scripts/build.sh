@@ -7,6 +7,9 @@ preset=$1
 shift
 launcher=$(command -v ccache || true)
 options=("-DKRSERVE_CARGO_TARGET_DIR=$PWD/build/cargo")
+# What a source depends on comes from its compilation, without a run of the preprocessor before it. The tests'
+# precompiled header needs the sloppiness, or ccache leaves them alone.
+export CCACHE_DEPEND=1 CCACHE_SLOPPINESS=pch_defines,time_macros
 [ -z "$launcher" ] || options+=("-DCMAKE_CXX_COMPILER_LAUNCHER=$launcher" "-DCMAKE_C_COMPILER_LAUNCHER=$launcher")
 # -g1 and little optimization keep the sanitizer builds short and their stack traces readable: UBSan's checks take
 # clang three times as long at -O1. Kernels have options of their own.

@@ -15,6 +15,7 @@ pip=("$venv/bin/python" -m pip --disable-pip-version-check -q)
 export CC=${CC:-cc} CXX=${CXX:-c++}
 launcher=$(command -v ccache || true)
 if [ -n "$launcher" ]; then
+  export CCACHE_DEPEND=1  # as scripts/build.sh does
   export CMAKE_CXX_COMPILER_LAUNCHER=$launcher CMAKE_C_COMPILER_LAUNCHER=$launcher
 fi
 export CMAKE_BUILD_PARALLEL_LEVEL=${JOBS:-$(getconf _NPROCESSORS_ONLN)}

@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 readonly RESULTS=$PWD/build/test-results
 readonly SANITIZED='runtime engine device parity'  # labels of the suites that run under sanitizers
 readonly STAGES=(checks tooling release program python typescript mlx bare mac cuda metal metal3 asan tsan)
-# Need the release build and one core: they run one after the other beside what is built after them.
-readonly BESIDE=' program python typescript mlx '
+# Use one core most of the time: those that follow each other are a lane, which runs beside the stages after them.
+readonly BESIDE=' program python typescript mlx metal3 '
 
 # setup.sh put a Node there where the system's is too old.
 [ ! -x .venv/bin/node ] || export PATH=$PWD/.venv/bin:$PATH
@@ -181,31 +181,29 @@ chosen=("$@")
 for stage in "${chosen[@]}"; do
   [[ " ${STAGES[*]} " == *" $stage "* ]] || { echo "no stage $stage; there are ${STAGES[*]}" >&2; exit 2; }
 done
-run_beside() {
+run_each() {
   local stage
   for stage in "$@"; do "stage_$stage"; done
 }
 
 rm -rf "$RESULTS"
 mkdir -p "$RESULTS"
-beside=() lane=""
-trap '[ -z "$lane" ] || kill -- -"$lane"; exit 130' INT TERM
+lane=() running=()
+trap 'for pid in ${running[@]+"${running[@]}"}; do kill -- -"$pid" 2>/dev/null; done; exit 130' INT TERM
 for stage in "${chosen[@]}"; do
-  if [[ $BESIDE == *" $stage "* && -z $lane ]]; then beside+=("$stage"); continue; fi
-  if [ "${#beside[@]}" -gt 0 ] && [ -z "$lane" ]; then
+  if [[ $BESIDE == *" $stage "* ]]; then lane+=("$stage"); continue; fi
+  if [ "${#lane[@]}" -gt 0 ]; then
     # Job control: without it a background job ignores Ctrl-C, and so do the programs that the tests press it on.
     set -m
-    run_beside "${beside[@]}" >"$RESULTS/beside.log" 2>&1 </dev/null &
-    lane=$!
+    run_each "${lane[@]}" >"$RESULTS/beside-${lane[0]}.log" 2>&1 </dev/null &
+    running+=($!)
     set +m
+    lane=()
   fi
   "stage_$stage"
 done
-if [ -n "$lane" ]; then
-  wait "$lane"
-  cat "$RESULTS/beside.log"
-elif [ "${#beside[@]}" -gt 0 ]; then
-  run_beside "${beside[@]}"
-fi
+run_each ${lane[@]+"${lane[@]}"}
+wait
+cat "$RESULTS"/beside-*.log 2>/dev/null
 printf '\n=== summary (%d s)\n' $((SECONDS - started))
 exec python3 scripts/count_results.py "$RESULTS"
