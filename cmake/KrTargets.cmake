@@ -43,13 +43,17 @@ function(kr_add_test_objects)
   target_link_libraries(${ARG_NAME} PUBLIC ${ARG_LIBS} GTest::gmock)
 endfunction()
 
-# kr_add_test(NAME name SOURCES a.cpp ... LIBS ... [LABELS ...]): one GoogleTest program, one ctest entry.
+# kr_add_test(NAME name SOURCES a.cpp ... LIBS ... [LABELS ...] [SECONDS n] [IN_ALL_PRESETS]): one GoogleTest program,
+# one ctest entry. Those that take long say how long, and start first. IN_ALL_PRESETS: no precompiled header, which is
+# a preset's own, so that ccache can take the objects from another.
 # Label "cuda": runs on the device that KRSERVE_TEST_DEVICE names (benchmarks/gpu/run.sh picks by it).
 function(kr_add_test)
-  cmake_parse_arguments(ARG "" "NAME" "SOURCES;LIBS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "IN_ALL_PRESETS" "NAME;SECONDS" "SOURCES;LIBS;LABELS" ${ARGN})
   add_executable(${ARG_NAME} ${ARG_SOURCES})
   kr_test_flags(${ARG_NAME})
-  target_precompile_headers(${ARG_NAME} REUSE_FROM krserve_googletest)
+  if(NOT ARG_IN_ALL_PRESETS)
+    target_precompile_headers(${ARG_NAME} REUSE_FROM krserve_googletest)
+  endif()
   target_link_libraries(${ARG_NAME} PRIVATE ${ARG_LIBS} GTest::gmock GTest::gtest_main)
   if(KR_METAL_SIM AND "cuda" IN_LIST ARG_LABELS)
     target_sources(${ARG_NAME} PRIVATE ${CMAKE_SOURCE_DIR}/tests/metal/check_violations.cpp)
@@ -57,4 +61,7 @@ function(kr_add_test)
   endif()
   add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME})
   set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT 600 LABELS "${ARG_LABELS}")
+  if(ARG_SECONDS)
+    set_tests_properties(${ARG_NAME} PROPERTIES COST ${ARG_SECONDS})
+  endif()
 endfunction()

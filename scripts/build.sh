@@ -11,15 +11,11 @@ options=("-DKRSERVE_CARGO_TARGET_DIR=$PWD/build/cargo")
 # precompiled header needs the sloppiness, or ccache leaves them alone.
 export CCACHE_DEPEND=1 CCACHE_SLOPPINESS=pch_defines,time_macros
 [ -z "$launcher" ] || options+=("-DCMAKE_CXX_COMPILER_LAUNCHER=$launcher" "-DCMAKE_C_COMPILER_LAUNCHER=$launcher")
-# -g1 and little optimization keep the sanitizer builds short and their stack traces readable: UBSan's checks take
-# clang three times as long at -O1. Kernels have options of their own.
-case $preset in
-  asan) options+=("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O0 -g1") ;;
-  tsan) options+=("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1") ;;
-esac
-# With UBSan's checks clang takes half of g++'s time.
-if [ "$preset" = asan ] && command -v clang++-19 >/dev/null; then
-  options+=("-DCMAKE_C_COMPILER=clang-19" "-DCMAKE_CXX_COMPILER=clang++-19")
+# -O0 and clang keep the sanitizer builds short: UBSan's checks take clang three times as long at -O1, and g++ twice
+# clang's time. Kernels have options of their own.
+if [[ $preset = [at]san ]]; then
+  options+=("-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O0 -g1")
+  ! command -v clang++-19 >/dev/null || options+=("-DCMAKE_C_COMPILER=clang-19" "-DCMAKE_CXX_COMPILER=clang++-19")
 fi
 if [ "$(uname -s)" = Darwin ]; then options+=("-DCMAKE_PREFIX_PATH=$(brew --prefix)"); fi
 
