@@ -103,22 +103,25 @@ Options Options::from_environment() {
 }
 
 void Clock::merge(const Clock& other) {
-  for (const auto& [queue, pass] : other.passes_) merge(queue, pass);
+  if (known_.size() < other.known_.size()) known_.resize(other.known_.size());
+  std::transform(other.known_.begin(), other.known_.end(), known_.begin(), known_.begin(),
+                 [](uint64_t a, uint64_t b) { return std::max(a, b); });
 }
 
 void Clock::merge(uint32_t queue, uint64_t pass) {
-  uint64_t& known = passes_[queue];
-  known = std::max(known, pass);
+  if (known_.size() <= queue) known_.resize(queue + 1);
+  known_[queue] = std::max(known_[queue], pass + 1);
 }
 
 bool Clock::covers(uint32_t queue, uint64_t pass) const {
-  const auto it = passes_.find(queue);
-  return it != passes_.end() && it->second >= pass;
+  return queue < known_.size() && known_[queue] > pass;
 }
 
 bool Clock::covers(const Clock& other) const {
-  return std::all_of(other.passes_.begin(), other.passes_.end(),
-                     [this](const auto& one) { return covers(one.first, one.second); });
+  for (size_t queue = 0; queue < other.known_.size(); ++queue) {
+    if (other.known_[queue] > (queue < known_.size() ? known_[queue] : 0)) return false;
+  }
+  return true;
 }
 
 Gpu& Gpu::get() {

@@ -10,7 +10,6 @@
 #include <deque>
 #include <functional>
 #include <list>
-#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -33,7 +32,8 @@ class Clock {
   bool covers(const Clock& other) const;
 
  private:
-  std::map<uint32_t, uint64_t> passes_;
+  // One more than the pass at the queue's number; 0: none is known. Copied with every command.
+  std::vector<uint64_t> known_;
 };
 
 enum Stage : uint8_t { kDispatchStage, kBlitStage, kStages };
