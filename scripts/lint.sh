@@ -13,7 +13,7 @@ runner=$(command -v run-clang-tidy-19 || echo "${prefix}run-clang-tidy")
 folders=("$@")
 [ "${#folders[@]}" -gt 0 ] || folders=(src)
 patterns=()
-for folder in "${folders[@]}"; do patterns+=("$PWD/${folder%/}/.*"); done
+for folder in "${folders[@]}"; do patterns+=("$PWD/${folder%/}(/.*)?$"); done
 # GCC's own options and precompiled headers mean nothing to clang, and its library uses what it deprecates itself.
 exec "$runner" -clang-tidy-binary "$tidy" -p "$database" -quiet -j "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" \
   -extra-arg=-Wno-unknown-warning-option -extra-arg=-Wno-ignored-gch -extra-arg=-Wno-deprecated-declarations "${patterns[@]}"

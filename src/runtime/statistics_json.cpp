@@ -4,7 +4,7 @@
 
 namespace krserve::runtime {
 
-#define KR_MEMBER(from, name) {#name, from.name}
+#define KR_MEMBER(from, name) {#name, (from).name}
 
 nlohmann::ordered_json to_json(const PoolStatistics& s) {
   nlohmann::ordered_json json = {KR_MEMBER(s, enabled),

@@ -54,7 +54,9 @@ class Values {
       problems_.push_back(fmt::format("{} is a section; give an object of its keys: {}", path,
                                       fmt::join(keys_of(path), ", ")));
     } else {
-      for (const auto& [key, member] : value.items()) apply(path + "." + key, member);
+      for (const auto& [key, member] : value.items()) {
+        apply(fmt::format("{}.{}", path, key), member);
+      }
     }
   }
 

@@ -92,7 +92,8 @@ bool Generation::cancel() {
   if (!id) return true;
   try {
     model_->use()->cancel(*id);
-  } catch (const RpcError&) {  // unloaded meanwhile, which cancelled it
+  } catch (const RpcError& unloaded) {  // meanwhile, which cancelled it
+    log().debug("[rpc] cancel: {}", unloaded.what());
   }
   return true;
 }

@@ -7,13 +7,13 @@
 namespace krserve::server::rpc {
 namespace {
 
-#define KR_MEMBER(from, name) {#name, from.name}
+#define KR_MEMBER(from, name) {#name, (from).name}
 
 OrderedJson histogram_json(const engine::Histogram& h) {
   return {KR_MEMBER(h, bounds), KR_MEMBER(h, counts), KR_MEMBER(h, sum), KR_MEMBER(h, count)};
 }
 
-#define KR_HISTOGRAM(from, name) {#name, histogram_json(from.name)}
+#define KR_HISTOGRAM(from, name) {#name, histogram_json((from).name)}
 
 OrderedJson engine_json(const engine::EngineStatistics& s) {
   OrderedJson json = {KR_MEMBER(s, requests_running),
