@@ -6,8 +6,9 @@ namespace krserve {
 
 SystemVersion parse_system_version(std::string_view text) {
   SystemVersion version;
-  const char* const end = text.data() + text.size();
-  const auto [dot, error] = std::from_chars(text.data(), end, version.major);
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const auto [dot, error] = std::from_chars(begin, end, version.major);
   if (error == std::errc{} && dot != end && *dot == '.') {
     std::from_chars(dot + 1, end, version.minor);
   }

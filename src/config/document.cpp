@@ -74,8 +74,7 @@ std::string cell(std::string_view text) {
 }
 
 std::string kind_of(const Field& field) {
-  const std::string expected = expected_value(field);
-  if (field.choices.empty()) return expected;
+  if (field.choices.empty()) return expected_value(field);
   return fmt::format("`{}`", fmt::join(field.choices, "`, `"));
 }
 
