@@ -1,0 +1,1 @@
+// The source of the target that precompiles headers; see cmake/KrTargets.cmake.
