@@ -21,6 +21,9 @@ class Buffer {
 
   // Host address, or null where the host cannot reach it.
   virtual std::byte* contents() const = 0;
+  // For other libraries on the same device: contents(), or the device's own address where only the
+  // device reaches the memory (CUDA). Null where the device gives none (Metal's private storage).
+  virtual std::byte* address() const { return contents(); }
   virtual uint64_t size_bytes() const = 0;
   virtual Storage storage() const = 0;
 };
@@ -32,11 +35,12 @@ struct BufferView {
   uint64_t bytes = 0;
 
   explicit operator bool() const { return buffer != nullptr; }
-  std::byte* contents() const {
-    std::byte* base = buffer ? buffer->contents() : nullptr;
-    return base ? base + offset : nullptr;
-  }
+  std::byte* contents() const { return buffer ? at_offset(buffer->contents()) : nullptr; }
+  std::byte* address() const { return buffer ? at_offset(buffer->address()) : nullptr; }
   BufferView sub(uint64_t at, uint64_t size) const { return {buffer, offset + at, size}; }
+
+ private:
+  std::byte* at_offset(std::byte* base) const { return base ? base + offset : nullptr; }
 };
 
 inline BufferView whole(Buffer& buffer) {

@@ -31,8 +31,9 @@ TEST_P(Parity, BuffersHaveTheSizeAndStorageAskedFor) {
       auto one = device_->new_buffer(bytes, storage);
       EXPECT_EQ(one->size_bytes(), bytes);
       EXPECT_EQ(one->storage(), storage);
-      const auto address = reinterpret_cast<uintptr_t>(one->contents());
+      const auto address = reinterpret_cast<uintptr_t>(one->address());
       EXPECT_EQ(address % device_->info().alignment_bytes, 0U);
+      EXPECT_TRUE(one->contents() == nullptr || one->address() == one->contents());
     }
   }
 }
@@ -60,6 +61,7 @@ TEST_P(Parity, AViewOfAViewCountsFromIt) {
   auto one = buffer_of(counting(256, 0));
   const BufferView inner = whole(*one).sub(100, 50).sub(10, 5);
   EXPECT_EQ(inner.offset, 110U);
+  EXPECT_EQ(inner.address(), one->address() == nullptr ? nullptr : one->address() + 110);
   EXPECT_EQ(read_all<uint8_t>(inner), counting(5, 110));
 }
 

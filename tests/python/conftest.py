@@ -1,7 +1,11 @@
-"""Fixtures for the tests of the installed package: scripts/python_package.sh, then pytest."""
+"""Fixtures for the tests of the installed package: scripts/python_package.sh, then pytest.
+
+KRSERVE_TEST_DEVICE=cuda runs them on that device; the markers say which memory a test is for.
+"""
 
 import faulthandler
 import itertools
+import os
 import sys
 import threading
 import time
@@ -10,10 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import krserve_native as native
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HANG_LIMIT_S = 120
+DEVICE = os.environ.get("KRSERVE_TEST_DEVICE", "cpu")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "host_memory: for devices whose memory the host reaches")
+    config.addinivalue_line("markers", "device_memory: for devices whose memory it does not reach")
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +37,15 @@ def hang_ends_the_run() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def device() -> native.Device:
-    return native.Device("cpu", threads=2)
+    return native.Device(DEVICE, threads=2)
+
+
+@pytest.fixture(autouse=True)
+def the_memory_it_is_for(request: pytest.FixtureRequest, device: native.Device) -> None:
+    if request.node.get_closest_marker("host_memory") and not device.unified_memory:
+        pytest.skip(f"the host does not reach the memory of {device.name}")
+    if request.node.get_closest_marker("device_memory") and device.unified_memory:
+        pytest.skip(f"the host reaches the memory of {device.name}")
 
 
 @pytest.fixture
@@ -42,6 +61,20 @@ def blit(device: native.Device) -> native.BlitQueue:
 @pytest.fixture
 def ring(device: native.Device) -> native.CommandBufferRing:
     return native.CommandBufferRing(ring_size=2, device=device)
+
+
+def read(buffer: native.Buffer) -> np.ndarray:
+    """A copy of what is in the buffer, on any device."""
+    array = np.empty(buffer.shape, buffer.dtype)
+    native.BlitQueue(staging_buffer_size_mb=1, device=buffer.device).download(buffer, array).wait()
+    return array
+
+
+def write(buffer: native.Buffer, values: object) -> None:
+    """Puts `values`, broadcast to its shape, into the buffer, on any device."""
+    array = np.empty(buffer.shape, buffer.dtype)
+    array[...] = values
+    native.BlitQueue(staging_buffer_size_mb=1, device=buffer.device).upload(buffer, array).wait()
 
 
 def steps_of_another_thread(wait: Callable[[], Any]) -> int:

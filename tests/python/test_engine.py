@@ -8,7 +8,7 @@ from pathlib import Path
 
 import krserve
 import pytest
-from conftest import ROOT, run_threads, steps_of_another_thread
+from conftest import DEVICE, ROOT, run_threads, steps_of_another_thread
 
 QUESTION = [{"role": "user", "content": "What is 17 + 25?"}]
 CONFIG = {"engine": {"threads": 2, "ctx_size": 512}, "logging.level": "error"}
@@ -17,7 +17,7 @@ CONFIG = {"engine": {"threads": 2, "ctx_size": 512}, "logging.level": "error"}
 @pytest.fixture(scope="module")
 def engine() -> krserve.Engine:
     with krserve.Engine.load(
-        ROOT / "models/tiny", config=CONFIG, preset="all-on", device="cpu"
+        ROOT / "models/tiny", config=CONFIG, preset="all-on", device=DEVICE
     ) as e:
         yield e
 
@@ -138,7 +138,7 @@ def test_waiting_for_a_chunk_lets_other_threads_run(engine: krserve.Engine) -> N
 
 def test_loading_lets_other_threads_run() -> None:
     def load() -> None:
-        krserve.Engine.load(ROOT / "models/tiny", config=CONFIG, device="cpu").close()
+        krserve.Engine.load(ROOT / "models/tiny", config=CONFIG, device=DEVICE).close()
 
     assert steps_of_another_thread(load) > 0
 
@@ -168,7 +168,7 @@ def test_health_and_model_tell_what_is_there(engine: krserve.Engine) -> None:
 def test_load_reports_progress_and_finds_the_model_that_comes_with_it() -> None:
     seen: list[float] = []
     with krserve.Engine.load(
-        "tiny", config=CONFIG, device="cpu", progress=lambda fraction, what: seen.append(fraction)
+        "tiny", config=CONFIG, device=DEVICE, progress=lambda fraction, what: seen.append(fraction)
     ) as engine:
         assert engine.generate(QUESTION, temperature=0).text.strip() == "42"
     assert seen and seen == sorted(seen) and seen[-1] <= 1
@@ -179,13 +179,13 @@ def test_progress_that_raises_ends_the_load() -> None:
         raise KeyError(what)
 
     with pytest.raises(KeyError):
-        krserve.Engine.load(ROOT / "models/tiny", config=CONFIG, device="cpu", progress=progress)
+        krserve.Engine.load(ROOT / "models/tiny", config=CONFIG, device=DEVICE, progress=progress)
 
 
 def test_a_configuration_file_counts(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("engine:\n  ctx_size: 128\n  threads: 1\nlogging:\n  level: error\n")
-    with krserve.Engine.load(ROOT / "models/tiny", config=file, device="cpu") as engine:
+    with krserve.Engine.load(ROOT / "models/tiny", config=file, device=DEVICE) as engine:
         assert engine.model.context_length == 128
 
 
@@ -209,7 +209,7 @@ def test_what_cannot_be_loaded_says_why(
 
 
 def test_closing_ends_what_runs_and_may_be_repeated() -> None:
-    engine = krserve.Engine.load(ROOT / "models/tiny", config=CONFIG, device="cpu")
+    engine = krserve.Engine.load(ROOT / "models/tiny", config=CONFIG, device=DEVICE)
     stream = engine.stream("one", max_tokens=400, ignore_eos=True)
     next(stream)
     engine.close()
@@ -227,7 +227,7 @@ def test_ctrl_c_ends_a_generation() -> None:
         "import signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import krserve\n"
-        f"engine = krserve.Engine.load({str(ROOT / 'models/tiny')!r}, device='cpu')\n"
+        f"engine = krserve.Engine.load({str(ROOT / 'models/tiny')!r}, device={DEVICE!r})\n"
         "stream = engine.stream('x', ignore_eos=True)\n"
         "next(stream)\n"
         "print('ready', flush=True)\n"
@@ -246,7 +246,7 @@ def test_ctrl_c_ends_a_generation() -> None:
 
 
 def test_a_drained_engine_refuses_new_requests() -> None:
-    with krserve.Engine.load(ROOT / "models/tiny", config=CONFIG, device="cpu") as engine:
+    with krserve.Engine.load(ROOT / "models/tiny", config=CONFIG, device=DEVICE) as engine:
         assert engine.drain(timeout=10)
         with pytest.raises(krserve.OverloadError):
             engine.generate("x")

@@ -4,7 +4,7 @@ import asyncio
 
 import krserve
 import pytest
-from conftest import ROOT
+from conftest import DEVICE, ROOT
 
 QUESTION = [{"role": "user", "content": "What is 17 + 25?"}]
 
@@ -12,7 +12,7 @@ QUESTION = [{"role": "user", "content": "What is 17 + 25?"}]
 @pytest.fixture(scope="module")
 def engine() -> krserve.Engine:
     config = {"engine": {"threads": 2, "ctx_size": 512}, "logging.level": "error"}
-    with krserve.Engine.load(ROOT / "models/tiny", config=config, device="cpu") as e:
+    with krserve.Engine.load(ROOT / "models/tiny", config=config, device=DEVICE) as e:
         yield e
 
 
@@ -142,7 +142,7 @@ def test_errors_come_out_of_await(engine: krserve.Engine) -> None:
 def test_closing_the_engine_ends_the_streams() -> None:
     async def main() -> str:
         engine = krserve.Engine.load(
-            ROOT / "models/tiny", config={"logging.level": "error"}, device="cpu"
+            ROOT / "models/tiny", config={"logging.level": "error"}, device=DEVICE
         )
         stream = engine.astream("long", max_tokens=2000, ignore_eos=True)
         await stream.__anext__()

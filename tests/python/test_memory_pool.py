@@ -3,6 +3,7 @@
 import gc
 
 import krserve_native as native
+import numpy as np
 import pytest
 from conftest import run_threads, steps_of_another_thread
 
@@ -51,6 +52,19 @@ def test_a_freed_buffer_is_refused_everywhere(pool: native.MetalMemoryPool) -> N
         buffer.view("int8")
     with pytest.raises(BufferError, match="was freed"):
         memoryview(buffer)
+    with pytest.raises(BufferError, match="was freed"):
+        np.asarray(buffer)
+
+
+@pytest.mark.device_memory
+def test_what_numpy_cannot_reach_is_refused_with_the_remedy(pool: native.MetalMemoryPool) -> None:
+    buffer = pool.allocate(64)
+    assert not buffer.host_accessible
+    for share in (np.asarray, np.array, memoryview, bytes):
+        with pytest.raises(BufferError, match="download"):
+            share(buffer)
+    with pytest.raises((BufferError, RuntimeError)):
+        np.from_dlpack(buffer)
 
 
 def test_another_pools_buffer_is_refused(
@@ -110,11 +124,10 @@ def test_sizes_beyond_all_memory_are_memory_errors(
 
 @pytest.mark.parametrize("alignment", [1, 64, 4096, 16384])
 def test_alignment_holds(pool: native.MetalMemoryPool, alignment: int) -> None:
-    numpy = pytest.importorskip("numpy")
     kept = pool.allocate(80)
     for _ in range(3):
         buffer = pool.allocate(100, alignment=alignment)
-        assert numpy.asarray(buffer).ctypes.data % alignment == 0
+        assert buffer.address % alignment == 0
         assert buffer.nbytes == 100
     del kept
 
@@ -143,10 +156,9 @@ def test_statistics_are_a_snapshot_that_becomes_a_dict(pool: native.MetalMemoryP
 
 
 def test_a_buffer_outlives_the_names_of_pool_and_device() -> None:
-    numpy = pytest.importorskip("numpy")
     own = native.Device("cpu", threads=1)
     pool = native.MetalMemoryPool(heap_size_mb=1, num_heaps=1, warmup_sizes=[], device=own)
-    array = numpy.asarray(pool.allocate(256))
+    array = np.asarray(pool.allocate(256))
     del pool, own
     gc.collect()
     array[:] = 7

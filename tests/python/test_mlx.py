@@ -8,6 +8,8 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.host_memory
+
 
 def test_mlx_reads_a_buffer(pool: native.MetalMemoryPool) -> None:
     buffer = pool.empty([2, 4], "float32")

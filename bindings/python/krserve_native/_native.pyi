@@ -704,7 +704,7 @@ class Device:
 
 class Buffer:
     """
-    Device memory. numpy.asarray(buffer), torch.from_dlpack(buffer) and memoryview(buffer) share it without a copy where the host can reach it. An array keeps the memory alive, also after free(): the pool gets it back when the last one is gone.
+    Device memory. numpy.asarray(buffer), torch.from_dlpack(buffer) and memoryview(buffer) share it without a copy where the host can reach it; CUDA's memory is shared through DLPack with what uses that GPU. An array keeps the memory alive, also after free(): the pool gets it back when the last one is gone.
     """
 
     def __buffer__(self, flags, /):
@@ -734,7 +734,13 @@ class Buffer:
 
     @property
     def host_accessible(self) -> bool:
-        """Whether arrays can be laid over it."""
+        """Whether numpy and memoryview can be laid over it."""
+
+    @property
+    def address(self) -> int:
+        """
+        Of the first byte: the host's, or CUDA's where the host cannot reach it. Raises BufferError where the device gives none.
+        """
 
     @property
     def freed(self) -> bool: ...
@@ -753,7 +759,12 @@ class Buffer:
 
     def __repr__(self) -> str: ...
 
-    def __dlpack__(self, *, stream: object = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> object: ...
+    def __array__(self, dtype: object = None, *, copy: bool | None = None) -> object: ...
+
+    def __dlpack__(self, *, stream: object = None, max_version: tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> object:
+        """
+        `stream` is not waited for: wait() for the steps and copies that write the buffer first.
+        """
 
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
@@ -774,7 +785,7 @@ class MetalMemoryPool:
 
     def allocate(self, bytes: int, *, alignment: int = 1) -> Buffer:
         """
-        A Buffer of uint8. Beyond the heaps it is an on-demand device buffer. Raises MemoryError when refused. `alignment`: of the host address, a power of two.
+        A Buffer of uint8. Beyond the heaps it is an on-demand device buffer. Raises MemoryError when refused. `alignment`: of the address, a power of two.
         """
 
     def empty(self, shape: Sequence[int], dtype: object = 'float32') -> Buffer:

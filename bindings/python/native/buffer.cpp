@@ -14,6 +14,11 @@ namespace {
 
 namespace nb = nanobind;
 
+nb::builtin_exception out_of_reach() {
+  return nb::buffer_error(
+      "this device's memory is out of the host's reach; copy it with BlitQueue.download()");
+}
+
 // Behind a Py_buffer: what it points to.
 struct Export {
   MemoryPtr memory;
@@ -80,17 +85,30 @@ nb::object keep_alive(const MemoryPtr& memory) {
                      [](void* kept) noexcept { delete static_cast<MemoryPtr*>(kept); });
 }
 
+// DLPack's device type. An address that the host cannot use is CUDA's, of its first device.
+int device_type_of(const ArrayBuffer& buffer) {
+  return buffer.is_host_accessible() ? nb::device::cpu::value : nb::device::cuda::value;
+}
+
 // nanobind's own array object, which has the protocol's arguments and versions.
 template <class... Flags>
 nb::object exporter(const ArrayBuffer& buffer) {
   const std::vector<size_t> shape(buffer.shape().begin(), buffer.shape().end());
   return nb::cast(nb::ndarray<nb::array_api, Flags...>(
-      buffer.host_address(), shape.size(), shape.data(), keep_alive(buffer.memory()), nullptr,
-      buffer.dtype().code, nb::device::cpu::value));
+      buffer.address(), shape.size(), shape.data(), keep_alive(buffer.memory()), nullptr,
+      buffer.dtype().code, device_type_of(buffer)));
 }
 
 nb::object array_object(const ArrayBuffer& buffer) {
   return buffer.memory()->read_only() ? exporter<nb::ro>(buffer) : exporter<>(buffer);
+}
+
+// numpy asks for this only when the buffer protocol refused, and would else make an array of one
+// Python object.
+nb::object numpy_array(nb::handle self, const nb::args& args, const nb::kwargs& options) {
+  PyObject* view = PyMemoryView_FromObject(self.ptr());
+  if (view == nullptr) throw nb::python_error();
+  return nb::module_::import_("numpy").attr("asarray")(nb::steal(view), *args, **options);
 }
 
 std::vector<int64_t> shape_from(const std::optional<std::vector<int64_t>>& given,
@@ -168,12 +186,18 @@ const BufferView& ArrayBuffer::view() const {
   return view_;
 }
 
+bool ArrayBuffer::is_host_accessible() const {
+  return view().contents() != nullptr;
+}
+
 std::byte* ArrayBuffer::host_address() const {
-  std::byte* address = view().contents();
-  if (address == nullptr) {
-    throw nb::buffer_error(
-        "this device's memory is out of the host's reach; copy it with BlitQueue.download()");
-  }
+  if (!is_host_accessible()) throw out_of_reach();
+  return view().contents();
+}
+
+std::byte* ArrayBuffer::address() const {
+  std::byte* address = view().address();
+  if (address == nullptr) throw out_of_reach();
   return address;
 }
 
@@ -200,8 +224,9 @@ void bind_buffer(nb::module_& module) {
   nb::class_<ArrayBuffer>(
       module, "Buffer", nb::type_slots(kSlots),
       "Device memory. numpy.asarray(buffer), torch.from_dlpack(buffer) and memoryview(buffer) "
-      "share it without a copy where the host can reach it. An array keeps the memory alive, also "
-      "after free(): the pool gets it back when the last one is gone.")
+      "share it without a copy where the host can reach it; CUDA's memory is shared through DLPack "
+      "with what uses that GPU. An array keeps the memory alive, also after free(): the pool gets "
+      "it back when the last one is gone.")
       .def_prop_ro("nbytes", &ArrayBuffer::bytes)
       .def_prop_ro(
           "shape", [](const ArrayBuffer& self) { return nb::tuple(nb::cast(self.shape())); },
@@ -210,10 +235,13 @@ void bind_buffer(nb::module_& module) {
       .def_prop_ro("device",
                    [](const ArrayBuffer& self) { return DeviceHandle{self.memory()->device}; })
       .def_prop_ro("read_only", [](const ArrayBuffer& self) { return self.memory()->read_only(); })
+      .def_prop_ro("host_accessible", &ArrayBuffer::is_host_accessible,
+                   "Whether numpy and memoryview can be laid over it.")
       .def_prop_ro(
-          "host_accessible",
-          [](const ArrayBuffer& self) { return self.view().contents() != nullptr; },
-          "Whether arrays can be laid over it.")
+          "address",
+          [](const ArrayBuffer& self) { return reinterpret_cast<uintptr_t>(self.address()); },
+          "Of the first byte: the host's, or CUDA's where the host cannot reach it. Raises "
+          "BufferError where the device gives none.")
       .def_prop_ro("freed", &ArrayBuffer::is_freed)
       .def("free", &ArrayBuffer::free,
            "Gives the memory back. Deferred, not refused, while arrays over it or device work on "
@@ -231,6 +259,9 @@ void bind_buffer(nb::module_& module) {
              return self.shape().front();
            })
       .def("__repr__", &to_text)
+      .def("__array__", &numpy_array, nb::arg("args"), nb::arg("options"),
+           nb::sig("def __array__(self, dtype: object = None, *, copy: bool | None = None) -> "
+                   "object"))
       .def(
           "__dlpack__",
           [](const ArrayBuffer& self, const nb::kwargs& options) {
@@ -239,7 +270,9 @@ void bind_buffer(nb::module_& module) {
           nb::arg("options"),
           nb::sig("def __dlpack__(self, *, stream: object = None, max_version: tuple[int, int] | "
                   "None = None, dl_device: tuple[int, int] | None = None, copy: bool | None = "
-                  "None) -> object"))
+                  "None) -> object"),
+          "`stream` is not waited for: wait() for the steps and copies that write the buffer "
+          "first.")
       .def(
           "__dlpack_device__",
           [](const ArrayBuffer& self) { return array_object(self).attr("__dlpack_device__")(); },

@@ -38,7 +38,10 @@ class ArrayBuffer {
   // All throw ConfigError once the buffer was freed.
   const MemoryPtr& memory() const;
   const BufferView& view() const;
-  std::byte* host_address() const;  // throws BufferError where the host cannot reach it
+  bool is_host_accessible() const;
+  // Both throw BufferError: where the host cannot reach it, and where the device gives none.
+  std::byte* host_address() const;
+  std::byte* address() const;
 
   const Dtype& dtype() const { return *dtype_; }
   const std::vector<int64_t>& shape() const { return shape_; }

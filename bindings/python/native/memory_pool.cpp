@@ -49,7 +49,7 @@ ArrayBuffer Pool::allocate(uint64_t bytes, uint64_t alignment) {
   memory->allocation =
       without_gil([&] { return pool_->allocate(asked, runtime::MemoryTag::kOther); });
   const BufferView view = memory->allocation.view();
-  const auto address = reinterpret_cast<uintptr_t>(view.contents());
+  const auto address = reinterpret_cast<uintptr_t>(view.address());
   const uint64_t skip = padded ? (alignment - address % alignment) % alignment : 0;
   return {std::move(memory), view.sub(skip, bytes), byte_type(), {static_cast<int64_t>(bytes)}};
 }
@@ -79,7 +79,7 @@ void bind_memory_pool(nb::module_& module) {
           "MemoryError if the heaps cannot be had (both are RuntimeErrors).")
       .def("allocate", &Pool::allocate, nb::arg("bytes"), nb::kw_only(), nb::arg("alignment") = 1,
            "A Buffer of uint8. Beyond the heaps it is an on-demand device buffer. Raises "
-           "MemoryError when refused. `alignment`: of the host address, a power of two.")
+           "MemoryError when refused. `alignment`: of the address, a power of two.")
       .def(
           "empty",
           [](Pool& self, const std::vector<int64_t>& shape, nb::handle dtype) {

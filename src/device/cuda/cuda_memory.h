@@ -30,8 +30,8 @@ class CudaBuffer final : public Buffer {
   uint64_t size_bytes() const override { return bytes_; }
   Storage storage() const override { return storage_; }
 
-  // For the device and for CUDA's calls (addresses are unified).
-  std::byte* address() const { return address_; }
+  // For the host too where it reaches the memory: addresses are unified.
+  std::byte* address() const override { return address_; }
   CudaMemoryKind kind() const { return kind_; }
 
  private:
