@@ -50,6 +50,7 @@ function(kr_precompiled target)
   target_precompile_headers(${target} REUSE_FROM krserve_precompiled)
 endfunction()
 
+# kr_precompile(target header ...): a target of its own, whose only source is cmake/precompiled.cpp.
 function(kr_precompile target)
   target_precompile_headers(${target} PRIVATE ${ARGN})
   # Or clang refuses one that comes from ccache: the list of headers is newer.

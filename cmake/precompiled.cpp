@@ -1,1 +1,1 @@
-// The source of the target that precompiles headers; see cmake/KrTargets.cmake.
+// The source of the targets that precompile headers: kr_precompile() in cmake/KrTargets.cmake.

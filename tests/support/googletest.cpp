@@ -1,1 +1,0 @@
-// The source of the target that precompiles GoogleTest; see tests/CMakeLists.txt.
