@@ -93,7 +93,7 @@ bool Generation::cancel() {
   try {
     model_->use()->cancel(*id);
   } catch (const RpcError& unloaded) {  // meanwhile, which cancelled it
-    log().debug("[rpc] cancel: {}", unloaded.what());
+    log().debug("[json_rpc.cancel] {}", unloaded.what());
   }
   return true;
 }
