@@ -103,6 +103,15 @@ def test_bfloat16_goes_by_dlpack_alone(pool: native.MetalMemoryPool) -> None:
     assert memoryview(buffer.view("uint16")).nbytes == 8
 
 
+def test_array_shares_as_the_buffer_protocol_does(pool: native.MetalMemoryPool) -> None:
+    buffer = pool.empty([4], "int32")
+    assert buffer.__array__().ctypes.data == buffer.address
+    buffer.__array__()[:] = 3
+    assert buffer.__array__(np.float64).tolist() == [3, 3, 3, 3]
+    with pytest.raises(ValueError, match="copy"):
+        buffer.__array__(np.float64, copy=False)
+
+
 def test_dlpack_follows_the_array_api(pool: native.MetalMemoryPool) -> None:
     buffer = pool.empty([4], "int32")
     assert buffer.__dlpack_device__() == (1, 0)

@@ -688,7 +688,7 @@ class Device:
 
     @property
     def unified_memory(self) -> bool:
-        """Whether arrays can be laid over its buffers without a copy."""
+        """Whether the host's arrays can be laid over its buffers without a copy."""
 
     @property
     def alignment_bytes(self) -> int: ...

@@ -77,7 +77,7 @@ void bind_device(nb::module_& module) {
       .def_prop_ro(
           "unified_memory",
           [](const DeviceHandle& self) { return self.device->info().unified_memory; },
-          "Whether arrays can be laid over its buffers without a copy.")
+          "Whether the host's arrays can be laid over its buffers without a copy.")
       .def_prop_ro("alignment_bytes",
                    [](const DeviceHandle& self) { return self.device->info().alignment_bytes; })
       .def("memory", &memory_of, "What was asked of the device since it was opened.",
