@@ -76,18 +76,18 @@ def test_counters_are_counters_where_rates_are_taken(server):
 def test_the_alerts_fire_when_they_should(promtool):
     promtool("check", "config", FOLDER / "prometheus.yml")
     promtool("check", "rules", RULES)
-    promtool("test", "rules", ROOT / "tests/monitoring/krserve-alerts.test.yml")
+    promtool("test", "rules", ROOT / "tests/http/krserve-alerts.test.yml")
 
 
 def test_promtool_finds_a_moved_limit(promtool, tmp_path):
     """The tests of the rules can fail."""
-    for folder in ("config/prometheus", "tests/monitoring"):
+    for folder in ("config/prometheus", "tests/http"):
         (tmp_path / folder).mkdir(parents=True)
     moved = RULES.read_text().replace("> 12\n", "> 11\n")
     assert moved != RULES.read_text()
     (tmp_path / "config/prometheus" / RULES.name).write_text(moved)
-    test = ROOT / "tests/monitoring/krserve-alerts.test.yml"
-    copy = tmp_path / "tests/monitoring" / test.name
+    test = ROOT / "tests/http/krserve-alerts.test.yml"
+    copy = tmp_path / "tests/http" / test.name
     copy.write_text(test.read_text())
     with pytest.raises(AssertionError, match="KrserveBlitQueueDepthWarning"):
         promtool("test", "rules", copy)
